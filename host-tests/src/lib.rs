@@ -1,0 +1,11 @@
+//! What the tests share: the real Envoy as a child process, and the peers it talks to on loopback.
+//!
+//! * [`envoy`] finds or installs the binary, writes its configuration, starts it and reads its
+//!   admin interface.
+//! * [`loopback`] is everything around a gateway: an upstream that reports what reached it, a
+//!   scripted JWK Set endpoint, and a client that sends bytes no ordinary client would send.
+//!
+//! The cases themselves are in `tests/`.
+
+pub mod envoy;
+pub mod loopback;

@@ -1,0 +1,11 @@
+//! The peers of a gateway under test, all on loopback: an upstream that reports what reached it,
+//! a scripted JWK Set endpoint, and a client for requests that no ordinary client would send.
+//!
+//! They have blocking interfaces, so that a test reads from top to bottom; the servers run on
+//! threads of their own.
+
+mod client;
+mod server;
+
+pub use client::{Connection, Reply, Request, http2};
+pub use server::{Answer, Endpoint, Seen, Upstream};

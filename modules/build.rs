@@ -1,0 +1,89 @@
+//! Builds every plugin for wasm32-wasip1 into a target folder of its own, adding the target to
+//! the toolchain where it is missing, so that `cargo run`, `cargo test` and `cargo bench` work on
+//! a fresh clone. Cargo runs this again only when the plugins' sources change.
+
+use std::{
+    env,
+    error::Error,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const TARGET: &str = "wasm32-wasip1";
+const PROFILE: &str = "module";
+/// Package, and the name of the file that Cargo makes of it.
+const PLUGINS: [(&str, &str); 1] = [("portcullis-jwt-auth", "portcullis_jwt_auth.wasm")];
+/// What a plugin is made of, seen from the workspace's root.
+const SOURCES: [&str; 4] = ["policies", "plugins", "Cargo.toml", "Cargo.lock"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    add_target()?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let target_dir = target_dir(&out)?;
+    build(&root, &target_dir)?;
+    for (_, file) in PLUGINS {
+        fs::copy(target_dir.join(TARGET).join(PROFILE).join(file), out.join(file))?;
+    }
+    Ok(())
+}
+
+/// `<target>/modules` beside the profile's folder, wherever `CARGO_TARGET_DIR` points.
+fn target_dir(out: &Path) -> Result<PathBuf, String> {
+    // OUT_DIR is <target>/<profile>/build/<package>/out.
+    let target = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?;
+    Ok(target.join("modules"))
+}
+
+/// `rust-toolchain.toml` lists the target, but rustup may be told not to install by itself.
+fn add_target() -> Result<(), Box<dyn Error>> {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let libdir = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    if Path::new(String::from_utf8(libdir.stdout)?.trim()).is_dir() {
+        return Ok(());
+    }
+    println!("cargo::warning=adding the target {TARGET} to the Rust toolchain");
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("the plugins need the Rust target {TARGET}; install it: rustup target add {TARGET}").into()),
+    }
+}
+
+fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
+    let mut cargo = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
+    cargo.current_dir(root).args(["build", "--locked", "--target", TARGET, "--profile", PROFILE]);
+    cargo.arg("--target-dir").arg(target_dir);
+    for (package, _) in PLUGINS {
+        cargo.args(["--package", package]);
+    }
+    // The outer build's flags and wrappers (clippy, coverage, a linker for this machine) are not
+    // the module's: the same sources give the same module whoever asks for it.
+    for (name, _) in env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if matches!(text, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "CARGO_BUILD_TARGET" | "CARGO_TARGET_DIR")
+            || text.starts_with("CARGO_PROFILE_")
+            || text.starts_with("CARGO_FEATURE_")
+            || text.starts_with("CARGO_CFG_")
+        {
+            cargo.env_remove(name);
+        }
+    }
+    // Paths of the building machine neither leak into the module nor change it.
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let mut flags = format!("--remap-path-prefix={}=.", root.display());
+    if let Some(home) = home {
+        flags.push_str(&format!("\u{1f}--remap-path-prefix={}=/cargo", home.display()));
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    let output = cargo.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("the plugins do not build:\n{}", String::from_utf8_lossy(&output.stderr)).into())
+}

@@ -1,0 +1,25 @@
+//! The plugins as built for release, embedded: whoever depends on this crate has them.
+//!
+//! `build.rs` builds them; see there for where and when.
+
+/// One plugin, ready for a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Module {
+    /// The plugin's name, and its file's name without `.wasm`.
+    pub name: &'static str,
+    /// The module's bytes.
+    pub wasm: &'static [u8],
+}
+
+/// The JWT filter.
+pub const JWT_AUTH: Module =
+    Module { name: "jwt-auth", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_jwt_auth.wasm")) };
+
+/// Every plugin of the bundle.
+pub const ALL: &[Module] = &[JWT_AUTH];
+
+/// The plugin called `name`.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Module> {
+    ALL.iter().copied().find(|module| module.name == name)
+}

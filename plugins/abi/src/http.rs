@@ -1,0 +1,89 @@
+//! Header maps, the paused request, and calls to other services.
+
+use std::time::Duration;
+
+use proxy_wasm::types::Status;
+
+use crate::{Refused, pairs, sys};
+
+/// `proxy_header_map_type_t`, as far as filters here use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Map {
+    /// The request's headers, pseudo headers among them.
+    RequestHeaders = 0,
+    /// The request's trailers.
+    RequestTrailers = 1,
+    /// The headers of the answer to an HTTP call.
+    CallResponseHeaders = 6,
+}
+
+/// Every header of `map`: bytes, in order, repeated names kept.
+///
+/// # Errors
+///
+/// [`Refused`] where the map is not there or cannot be read.
+pub fn headers(map: Map) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refused> {
+    pairs::read(&sys::header_map_pairs(map as u32)?)
+}
+
+/// Sets `name` to `value` alone, whatever had the name before.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not do it.
+pub fn set_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    sys::replace_header(map as u32, name, value)
+}
+
+/// Removes every header called `name`.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not do it.
+pub fn remove_header(map: Map, name: &[u8]) -> Result<(), Refused> {
+    sys::remove_header(map as u32, name)
+}
+
+/// Lets the paused request of the effective context go on.
+///
+/// # Errors
+///
+/// [`Refused`] where there is no paused request.
+pub fn resume_request() -> Result<(), Refused> {
+    sys::continue_request()
+}
+
+/// A request to another service.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'c> {
+    /// The proxy's name for the service.
+    pub cluster: &'c str,
+    /// Headers with the pseudo headers.
+    pub headers: &'c [(&'c str, &'c str)],
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// Sends `call`; the answer comes to the context's `on_http_call_response` with the token given.
+///
+/// # Errors
+///
+/// [`Refused`] where the cluster does not exist or the call cannot be made.
+pub fn dispatch(call: Call<'_>) -> Result<u32, Refused> {
+    // Through the SDK, which has to know the token to dispatch the answer.
+    proxy_wasm::hostcalls::dispatch_http_call(call.cluster, call.headers.to_vec(), None, Vec::new(), call.timeout)
+        .map_err(|status: Status| Refused(status as u32))
+}
+
+/// At most `max` bytes of the body of the answer to an HTTP call.
+///
+/// # Errors
+///
+/// [`Refused`] where there is none.
+pub fn call_response_body(max: usize) -> Result<Vec<u8>, Refused> {
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    sys::buffer(sys::HTTP_CALL_RESPONSE_BODY, max)
+}

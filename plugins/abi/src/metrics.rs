@@ -1,0 +1,59 @@
+//! Counters and gauges. A metric that the proxy does not take is lost, and nothing else.
+
+use crate::sys;
+
+/// `proxy_metric_type_t`.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+fn define(kind: Kind, name: &str) -> Option<u32> {
+    sys::define_metric(kind as u32, name.as_bytes()).ok()
+}
+
+/// A number that only grows.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter(Option<u32>);
+
+impl Counter {
+    /// The counter called `name`, made where it does not exist yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(define(Kind::Counter, name))
+    }
+
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// `amount` more.
+    pub fn add(&self, amount: u32) {
+        if let Some(id) = self.0 {
+            // A lost count must not refuse a request.
+            let _ = sys::increment_metric(id, amount.into());
+        }
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauge(Option<u32>);
+
+impl Gauge {
+    /// The gauge called `name`, made where it does not exist yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(define(Kind::Gauge, name))
+    }
+
+    /// Sets the value.
+    pub fn set(&self, value: u64) {
+        if let Some(id) = self.0 {
+            // A lost value must not refuse a request.
+            let _ = sys::record_metric(id, value);
+        }
+    }
+}

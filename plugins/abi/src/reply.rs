@@ -1,0 +1,35 @@
+//! A denial as the proxy's own answer to the client.
+
+use portcullis_core::{Code, Denial};
+
+use crate::{Refused, pairs, sys};
+
+/// Answers the request of the effective context with `denial`.
+///
+/// The code is also the response code detail, so that access logs show it.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not answer; the request must then stay paused.
+pub fn deny(denial: &Denial) -> Result<(), Refused> {
+    let body = denial.body();
+    let challenge = denial.www_authenticate();
+    let retry_after = denial.retry_after_secs().map(|seconds| seconds.to_string());
+    let optional = [("www-authenticate", &challenge), ("retry-after", &retry_after)];
+    let mut headers: Vec<(&[u8], &[u8])> =
+        vec![(b"content-type", b"application/json"), (b"cache-control", b"no-store")];
+    headers.extend(
+        optional.iter().filter_map(|(name, value)| Some((name.as_bytes(), value.as_ref()?.as_bytes()))),
+    );
+    let details = format!("portcullis_{}", denial.code().as_str().to_ascii_lowercase());
+    sys::send_local_response(denial.status().into(), details.as_bytes(), &pairs::write(&headers), body.as_bytes())
+}
+
+/// Answers that nothing can be checked: for a host call that was refused.
+///
+/// # Errors
+///
+/// As [`deny`].
+pub fn fail(refused: Refused) -> Result<(), Refused> {
+    deny(&Denial::new(Code::InternalError, refused.to_string()))
+}

@@ -1,0 +1,121 @@
+//! What the root context and every request of one worker share, and the way from a decision to
+//! its effects.
+
+use std::cell::RefCell;
+
+use portcullis_abi::{
+    self as abi, Refused,
+    http::{self, Map},
+    log::{self, Level},
+    reply,
+    verify::Arithmetic,
+};
+use portcullis_core::Denial;
+use portcullis_jwt::{Decision, Permit, Policy, Request};
+
+use crate::{
+    keys::{Answer, KeyStore},
+    metrics::Metrics,
+};
+
+/// The name under which later filters find the verified claims.
+const PROPERTY: &[&str] = &["portcullis_jwt"];
+
+/// A configured worker.
+pub(crate) struct Enforcer {
+    pub(crate) policy: Policy,
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) keys: RefCell<KeyStore>,
+    pub(crate) metrics: Metrics,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may go on; its headers are as the permit says.
+    Continue,
+    /// It was answered.
+    Answered,
+    /// It waits for keys.
+    Wait,
+}
+
+impl Enforcer {
+    /// Judges the request of the effective context, whose id is `stream`, and makes the verdict
+    /// true: a permit's changes are done, or the client has an answer.
+    pub(crate) fn enforce(&self, stream: u32) -> Verdict {
+        match self.judge(stream) {
+            Ok(verdict) => verdict,
+            Err(refused) => self.fail(refused),
+        }
+    }
+
+    fn judge(&self, stream: u32) -> Result<Verdict, Refused> {
+        let headers = http::headers(Map::RequestHeaders)?;
+        let request = Request::new(&headers);
+        let now = abi::now()?;
+        // Held only while deciding: effects may come back to this worker.
+        let decision = {
+            let keys = self.keys.try_borrow().map_err(|_| Refused::UNREADABLE)?;
+            self.policy.decide(&request, &*keys, &self.arithmetic, now)
+        };
+        match decision {
+            Decision::Permit(permit) => self.permit(&permit),
+            Decision::Deny(denial) => self.deny(&request, &denial),
+            Decision::Need(need) => {
+                let answer = {
+                    let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
+                    keys.need(need, stream)
+                };
+                match answer {
+                    Answer::Wait => Ok(Verdict::Wait),
+                    Answer::Refuse(denial) => self.deny(&request, &denial),
+                }
+            }
+        }
+    }
+
+    /// Every change or none: a request whose changes fail is answered, not continued.
+    fn permit(&self, permit: &Permit) -> Result<Verdict, Refused> {
+        for name in permit.remove() {
+            http::remove_header(Map::RequestHeaders, name)?;
+        }
+        for (name, value) in permit.set() {
+            http::set_header(Map::RequestHeaders, name, value)?;
+        }
+        if !permit.identities().is_empty() {
+            abi::set_property(PROPERTY, &permit.published())?;
+        }
+        self.metrics.permitted.increment();
+        Ok(Verdict::Continue)
+    }
+
+    /// Answers with `denial`, after what pretends to come from this filter is gone.
+    fn deny(&self, request: &Request<'_>, denial: &Denial) -> Result<Verdict, Refused> {
+        for name in self.policy.spoofed(request) {
+            http::remove_header(Map::RequestHeaders, &name)?;
+        }
+        self.metrics.denied(denial.code());
+        log::write(Level::Debug, || format!("denied: {denial}"));
+        reply::deny(denial)?;
+        Ok(Verdict::Answered)
+    }
+
+    /// Answers the request of the effective context, which waited in vain.
+    pub(crate) fn refuse(&self, denial: &Denial) {
+        let answered = http::headers(Map::RequestHeaders)
+            .and_then(|headers| self.deny(&Request::new(&headers), denial));
+        if let Err(refused) = answered {
+            self.fail(refused);
+        }
+    }
+
+    fn fail(&self, refused: Refused) -> Verdict {
+        self.metrics.denied(portcullis_core::Code::InternalError);
+        log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
+        // Without an answer the request stays paused and the proxy's own timeout ends it: that
+        // is still a refusal.
+        let _ = reply::fail(refused);
+        Verdict::Answered
+    }
+}

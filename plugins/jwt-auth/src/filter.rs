@@ -1,0 +1,81 @@
+//! One request.
+
+use std::rc::Rc;
+
+use portcullis_abi::{
+    http::{self, Map},
+    reply,
+};
+use portcullis_core::{Code, Denial};
+use portcullis_jwt::Request;
+use proxy_wasm::{
+    traits::{Context, HttpContext},
+    types::Action,
+};
+
+use crate::enforcer::{Enforcer, Verdict};
+
+/// A request under way.
+pub(crate) struct Filter {
+    id: u32,
+    /// Nothing where the worker has no valid configuration: then nothing passes.
+    enforcer: Option<Rc<Enforcer>>,
+    waits: bool,
+}
+
+impl Filter {
+    pub(crate) const fn new(id: u32, enforcer: Option<Rc<Enforcer>>) -> Self {
+        Self { id, enforcer, waits: false }
+    }
+}
+
+impl Context for Filter {
+    fn on_done(&mut self) -> bool {
+        // A client that goes away while it waits leaves nothing behind.
+        if self.waits
+            && let Some(enforcer) = &self.enforcer
+            && let Ok(mut keys) = enforcer.keys.try_borrow_mut()
+        {
+            keys.forget(self.id);
+        }
+        true
+    }
+}
+
+impl HttpContext for Filter {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(enforcer) = &self.enforcer else {
+            // Paused, with or without the answer.
+            let _ = reply::deny(&Denial::new(Code::InternalError, "no valid configuration"));
+            return Action::Pause;
+        };
+        match enforcer.enforce(self.id) {
+            Verdict::Continue => Action::Continue,
+            Verdict::Answered => Action::Pause,
+            Verdict::Wait => {
+                self.waits = true;
+                Action::Pause
+            }
+        }
+    }
+
+    /// Trailers reach the upstream as well, and some servers merge them into the headers (RFC
+    /// 9110 section 6.5.1 warns of it).
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let Some(enforcer) = &self.enforcer else { return Action::Pause };
+        let cleaned = http::headers(Map::RequestTrailers).and_then(|trailers| {
+            enforcer
+                .policy
+                .spoofed(&Request::new(&trailers))
+                .iter()
+                .try_for_each(|name| http::remove_header(Map::RequestTrailers, name))
+        });
+        match cleaned {
+            Ok(()) => Action::Continue,
+            Err(refused) => {
+                let _ = reply::fail(refused);
+                Action::Pause
+            }
+        }
+    }
+}

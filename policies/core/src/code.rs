@@ -1,0 +1,144 @@
+//! The stable codes: one list for replies, metrics, audit events, the command and the docs.
+
+use core::{fmt, str::FromStr};
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:literal $message:literal $doc:literal)*) => {
+        /// Why a request was refused. A code never changes its meaning; new ones may be added.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order in which the checks run.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name that clients, metrics and suites see: upper snake case.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The HTTP status of the reply.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// The sentence for the client. It says nothing that the code does not say.
+            #[must_use]
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$variant => $message,)* }
+            }
+
+            /// The sentence for the docs: what brings this code about.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    NoRuleMatched "NO_RULE_MATCHED" 403 "No rule allows this request."
+        "No rule of the configuration matches the request's host, method and path."
+    RequestAmbiguous "REQUEST_AMBIGUOUS" 400 "The request can be read in more than one way."
+        "The request can be read in more than one way (an encoded slash, a dot segment, a repeated pseudo header), so no rule can be trusted to cover it."
+    MissingToken "MISSING_TOKEN" 401 "A token is required."
+        "The request carries no token in any place where the rule's issuers look for one."
+    MultipleTokens "MULTIPLE_TOKENS" 400 "More than one token was sent."
+        "The request carries more than one token, or a header that must be single is repeated."
+    MalformedToken "MALFORMED_TOKEN" 401 "The token is not well formed."
+        "The token is not a compact JWS with a JSON object as header and payload (RFC 7515, RFC 7519), or a registered member has the wrong type."
+    TokenTooLarge "TOKEN_TOO_LARGE" 401 "The token is too large."
+        "The token is longer than the configured limit; it was not decoded."
+    AlgorithmNotAllowed "ALGORITHM_NOT_ALLOWED" 401 "The token's algorithm is not allowed."
+        "`alg` is not one of the issuer's algorithms (RFC 8725 section 3.1)."
+    CriticalHeaderUnknown "CRITICAL_HEADER_UNKNOWN" 401 "The token demands an extension that is not supported."
+        "The header has `crit`, or `b64`, or `zip`, which nothing here understands (RFC 7515 section 4.1.11, RFC 7797 section 7)."
+    TypeMismatch "TYPE_MISMATCH" 401 "The token is of another type."
+        "`typ` is not one that the issuer's configuration accepts (RFC 8725 section 3.11), or `cty` says that the payload is not a claims set."
+    IssuerMismatch "ISSUER_MISMATCH" 401 "The token's issuer is not accepted here."
+        "`iss` is missing or is not exactly the issuer of one of the rule's providers (RFC 8725 section 3.8)."
+    KeysUnavailable "KEYS_UNAVAILABLE" 503 "The token cannot be verified right now."
+        "The issuer's key set could not be had in time. The token may be good: the client should retry."
+    KidNotFound "KID_NOT_FOUND" 401 "The token's key is not known."
+        "The key set has no key with the token's `kid`, or none that could have made the signature."
+    KeyUnusable "KEY_UNUSABLE" 401 "The token's key cannot be used."
+        "A key with this `kid` exists but must not verify this token: wrong type, curve, size, `use`, `key_ops` or `alg`."
+    SignatureInvalid "SIGNATURE_INVALID" 401 "The token's signature is not valid."
+        "The signature does not verify with the key."
+    AudienceMismatch "AUDIENCE_MISMATCH" 401 "The token is for another audience."
+        "`aud` is missing or names none of the configured audiences (RFC 8725 section 3.9)."
+    TokenExpired "TOKEN_EXPIRED" 401 "The token has expired."
+        "The time is at or after `exp` plus the allowed clock skew."
+    TokenNotYetValid "TOKEN_NOT_YET_VALID" 401 "The token is not valid yet."
+        "The time is before `nbf`, or before `iat`, less the allowed clock skew."
+    LifetimeTooLong "LIFETIME_TOO_LONG" 401 "The token lives too long."
+        "`exp` is further from `iat` (or, without `iat`, from now) than the configured maximum."
+    MissingClaim "MISSING_CLAIM" 401 "The token lacks a required claim."
+        "A claim that the configuration requires is absent."
+    ClaimMismatch "CLAIM_MISMATCH" 403 "A claim does not have the required value."
+        "A claim is present but its value is not one that the rule accepts."
+    InsufficientScope "INSUFFICIENT_SCOPE" 403 "The token does not grant the required scope."
+        "The token lacks a scope that the rule requires (RFC 6750 section 3.1)."
+    InternalError "INTERNAL_ERROR" 503 "The request cannot be checked right now."
+        "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
+}
+
+impl Code {
+    /// The code's place in the order of checks; smaller is checked earlier.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that is not one of [`Code::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownCode;
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a denial code")
+    }
+}
+
+impl core::error::Error for UnknownCode {}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name).ok_or(UnknownCode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_upper_snake_case_and_parses_back() {
+        for code in Code::ALL {
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+            assert_eq!(code.as_str().parse(), Ok(*code));
+        }
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{code}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The words that every policy shares: [`UnixTime`], [`Code`], [`Denial`] and header bytes.
+//!
+//! # What this crate does not do
+//!
+//! It decides nothing, reads no clock, does no I/O and knows nothing of Envoy.
+#![no_std]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+extern crate alloc;
+
+mod code;
+mod denial;
+pub mod header;
+mod time;
+
+pub use code::{Code, UnknownCode};
+pub use denial::{Challenge, Denial};
+pub use header::{HeaderName, InvalidHeaderName};
+pub use time::UnixTime;

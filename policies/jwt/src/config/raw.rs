@@ -1,0 +1,194 @@
+//! The shape of the configuration document, as serde reads it; nothing here is checked for sense.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::duration::Span;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config<'a> {
+    #[serde(borrow)]
+    pub(crate) issuers: Vec<Issuer<'a>>,
+    pub(crate) rules: Vec<Rule>,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    pub(crate) realm: Option<String>,
+    #[serde(default)]
+    pub(crate) bypass_cors_preflight: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) token_bytes: usize,
+    pub(crate) waiting_requests: u32,
+    pub(crate) wait: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Twice what nginx and Apache take for a whole header line, and far above the 1 to
+            // 4 KiB of tokens in the field.
+            token_bytes: 16 * 1024,
+            // Per worker; each one is a paused stream that Envoy holds in memory.
+            waiting_requests: 4096,
+            wait: Span(core::time::Duration::from_secs(5)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Issuer<'a> {
+    pub(crate) name: String,
+    pub(crate) issuer: String,
+    #[serde(default)]
+    pub(crate) audiences: Vec<String>,
+    #[serde(default)]
+    pub(crate) accept_any_audience: bool,
+    pub(crate) algorithms: Vec<String>,
+    #[serde(borrow)]
+    pub(crate) jwks: Jwks<'a>,
+    pub(crate) types: Option<Vec<String>>,
+    pub(crate) require_type: Option<bool>,
+    pub(crate) clock_skew: Option<Span>,
+    pub(crate) require_expiry: Option<bool>,
+    pub(crate) max_lifetime: Option<Span>,
+    #[serde(default)]
+    pub(crate) required_claims: Vec<Path>,
+    #[serde(default)]
+    pub(crate) claims: Vec<ClaimRule>,
+    pub(crate) from: Option<From>,
+    #[serde(default)]
+    pub(crate) forward: Forward,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(crate) enum Jwks<'a> {
+    #[serde(borrow)]
+    Inline(&'a RawValue),
+    Remote(Box<Remote>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Remote {
+    pub(crate) uri: String,
+    pub(crate) cluster: String,
+    pub(crate) timeout: Option<Span>,
+    #[serde(default)]
+    pub(crate) allow_insecure_http: bool,
+    pub(crate) refresh: Option<Span>,
+}
+
+/// A claim by its name, or by the names on the way to it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaimRule {
+    pub(crate) claim: Option<String>,
+    pub(crate) path: Option<Vec<String>>,
+    pub(crate) one_of: Vec<serde_json::Value>,
+}
+
+/// A required claim: `"name"` or `["outer", "inner"]`.
+#[derive(Debug)]
+pub(crate) struct Path(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PathVisitor;
+        impl<'de> serde::de::Visitor<'de> for PathVisitor {
+            type Value = Path;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("a claim's name, or an array of the names on the way to it")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Path, E> {
+                Ok(Path(alloc::vec![name.into()]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Path, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Path(names))
+            }
+        }
+        deserializer.deserialize_any(PathVisitor)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct From {
+    pub(crate) authorization: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: Vec<HeaderSource>,
+    #[serde(default)]
+    pub(crate) cookies: Vec<String>,
+    #[serde(default)]
+    pub(crate) query: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeaderSource {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) prefix: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forward {
+    #[serde(default)]
+    pub(crate) headers: Vec<ClaimHeader>,
+    pub(crate) payload_header: Option<String>,
+    #[serde(default)]
+    pub(crate) token: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaimHeader {
+    pub(crate) claim: Option<String>,
+    pub(crate) path: Option<Vec<String>>,
+    pub(crate) header: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
+    #[serde(default)]
+    pub(crate) methods: Vec<String>,
+    pub(crate) path: PathMatch,
+    pub(crate) require: Require,
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(crate) enum PathMatch {
+    Exact(String),
+    Prefix(String),
+    Template(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(crate) enum Require {
+    Any(Vec<String>),
+    All(Vec<String>),
+    Optional(Vec<String>),
+    None,
+}

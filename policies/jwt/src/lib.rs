@@ -1,0 +1,41 @@
+//! The JWT policy: a token and a policy in, a permit, a denial or a need out.
+//!
+//! [`Policy::from_json`] parses a configuration; [`Policy::decide`] judges one request. Keys, time
+//! and signature arithmetic are arguments, so a decision is a function of what it is given.
+//!
+//! # What this crate does not do
+//!
+//! It reads no clock, fetches nothing, logs nothing and does not know that Envoy exists.
+//! [`life`] says when a key set should be fetched; somebody else fetches it.
+#![no_std]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+extern crate alloc;
+
+mod claims;
+pub mod config;
+mod date;
+mod forward;
+pub mod json;
+pub mod jwks;
+pub mod life;
+pub mod rotation;
+mod locations;
+mod permit;
+mod policy;
+mod request;
+mod rules;
+mod token;
+
+pub use config::{ConfigError, resolve::Warning};
+pub use permit::{Identity, Permit};
+pub use policy::{Decision, KeySource, Limits, Missing, Need, Policy, RemoteKeys};
+pub use request::{HeaderPair, Request};

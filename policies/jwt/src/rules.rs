@@ -1,0 +1,129 @@
+//! Which requirement a request is under: host, method and path, first match wins.
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
+
+use portcullis_core::Denial;
+
+use crate::request::{self, Request};
+
+/// One rule: what it matches, and what it demands.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) methods: Vec<String>,
+    pub(crate) path: PathPattern,
+    pub(crate) requirement: Requirement,
+    /// All of these must be granted.
+    pub(crate) scopes: Vec<String>,
+}
+
+/// Whose token a rule demands; issuers by their index in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// One token of one of these.
+    Any(Vec<usize>),
+    /// A token of each of these.
+    All(Vec<usize>),
+    /// None, or one token of one of these: a token that is there must be good.
+    Optional(Vec<usize>),
+    /// No token is looked for.
+    Nothing,
+}
+
+/// A host name, or `*.base` for exactly one label more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostPattern {
+    Exact(String),
+    OneLabelBelow(String),
+}
+
+impl HostPattern {
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(own) => own == host,
+            Self::OneLabelBelow(base) => host
+                .strip_suffix(base.as_str())
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+        }
+    }
+}
+
+/// A path, compared segment by segment on the decoded path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PathPattern {
+    /// Every path.
+    Any,
+    Exact(Vec<String>),
+    /// These segments and whatever follows: `/a` matches `/a` and `/a/b`, not `/ab`.
+    Prefix(Vec<String>),
+    Template(Vec<Part>),
+}
+
+/// One segment of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    Variable,
+    /// `**` at the end: whatever follows.
+    Rest,
+}
+
+impl PathPattern {
+    fn matches(&self, path: &[Cow<'_, str>]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(own) => own.len() == path.len() && own.iter().zip(path).all(|(own, theirs)| own == theirs),
+            Self::Prefix(own) => path.get(..own.len()).is_some_and(|head| own.iter().zip(head).all(|(a, b)| a == b)),
+            Self::Template(parts) => matches_template(parts, path),
+        }
+    }
+}
+
+fn matches_template(parts: &[Part], path: &[Cow<'_, str>]) -> bool {
+    let mut rest = path.iter();
+    for part in parts {
+        match (part, rest.next()) {
+            (Part::Rest, _) => return true,
+            (Part::Literal(own), Some(segment)) if own == segment => {}
+            (Part::Variable, Some(segment)) if !segment.is_empty() => {}
+            _ => return false,
+        }
+    }
+    rest.next().is_none()
+}
+
+/// The rules of one configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    rules: Vec<Rule>,
+    /// Whether any rule looks at the path: if none does, no reading of it matters.
+    paths_matter: bool,
+    hosts_matter: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            paths_matter: rules.iter().any(|rule| rule.path != PathPattern::Any),
+            hosts_matter: rules.iter().any(|rule| !rule.hosts.is_empty()),
+            rules,
+        }
+    }
+
+    /// The first rule that matches `request` as if its method were `method`.
+    pub(crate) fn find(&self, request: &Request<'_>, method: &str) -> Result<Option<&Rule>, Denial> {
+        let (path, _) = request.path_and_query()?;
+        let segments = if self.paths_matter { request::segments(path)? } else { Vec::new() };
+        let host = match request.pseudo(":authority")? {
+            Some(authority) if self.hosts_matter => request::host(authority)?,
+            _ => String::new(),
+        };
+        Ok(self.rules.iter().find(|rule| {
+            (rule.methods.is_empty() || rule.methods.iter().any(|own| own == method))
+                && (rule.hosts.is_empty() || rule.hosts.iter().any(|own| own.matches(&host)))
+                && rule.path.matches(&segments)
+        }))
+    }
+}

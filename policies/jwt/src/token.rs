@@ -1,0 +1,204 @@
+//! The strict front end for a JWS in compact serialization (RFC 7515 section 7.1).
+//!
+//! Everything here runs on bytes that an attacker chose, before any signature is checked: it only
+//! parses, with the token's length as the bound of all work.
+
+use alloc::{format, vec::Vec};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use portcullis_core::{Code, Denial};
+use portcullis_crypto::{Algorithm, Verifier, VerifyError};
+
+use crate::{
+    json::{self, Object, Value},
+    jwks::{JsonWebKey, KeySet},
+};
+
+/// Signature checks that one token may cost: keys that share a `kid`, or all keys of the
+/// algorithm where the token names none (RFC 7515 section 4.1.4 leaves that open).
+pub const MAX_TRIES: usize = 4;
+
+/// The three segments, decoded.
+pub(crate) struct Compact<'t> {
+    pub(crate) header: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    signature: Vec<u8>,
+    signing_input: &'t [u8],
+}
+
+impl<'t> Compact<'t> {
+    /// Splits and decodes `token`, which may be at most `max_bytes` long.
+    pub(crate) fn parse(token: &'t [u8], max_bytes: usize) -> Result<Self, Denial> {
+        if token.len() > max_bytes {
+            let length = token.len();
+            let detail = format!("{length} bytes, more than the limit of {max_bytes}");
+            return Err(Denial::new(Code::TokenTooLarge, detail));
+        }
+        let mut segments = token.split(|byte| *byte == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (segments.next(), segments.next(), segments.next(), segments.next())
+        else {
+            return Err(malformed("not three segments separated by dots"));
+        };
+        // The signed part is the token as it was sent: RFC 7515 section 5.2 step 8.
+        let signed = header.len().saturating_add(1).saturating_add(payload.len());
+        Ok(Self {
+            header: segment("header", header)?,
+            payload: segment("payload", payload)?,
+            signature: segment("signature", signature)?,
+            signing_input: token.get(..signed).unwrap_or_default(),
+        })
+    }
+
+    /// Checks the signature with the keys of `set` that the header points at.
+    pub(crate) fn verify<'k>(
+        &self,
+        header: &Header,
+        set: &'k KeySet,
+        verifier: &dyn Verifier,
+    ) -> Result<&'k JsonWebKey, Unverified> {
+        let mut candidates = Candidates::new(set, header)?;
+        while let Some(key) = candidates.next() {
+            match verifier.verify(key.key(), header.algorithm, self.signing_input, &self.signature) {
+                Ok(()) => return Ok(key),
+                Err(VerifyError::Unavailable) => return Err(Unverified::Unavailable),
+                Err(_) => {}
+            }
+        }
+        Err(Unverified::Mismatch)
+    }
+}
+
+/// Base64url without padding and with zero trailing bits (RFC 7515 section 2, RFC 4648 section
+/// 3.5): one token has one spelling, so none slips past a deny list by re-encoding.
+fn segment(name: &str, text: &[u8]) -> Result<Vec<u8>, Denial> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|error| malformed(format!("the {name} segment is not canonical base64url: {error}")))
+}
+
+fn malformed(detail: impl Into<alloc::borrow::Cow<'static, str>>) -> Denial {
+    Denial::new(Code::MalformedToken, detail)
+}
+
+/// Why no key verified the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unverified {
+    /// No key has this `kid`, or none that could have signed.
+    NoKey,
+    /// The key with this `kid` must not verify this token.
+    Unusable,
+    /// Keys were tried; none matched.
+    Mismatch,
+    /// The arithmetic could not be done.
+    Unavailable,
+}
+
+/// The keys to try, at most [`MAX_TRIES`].
+struct Candidates<'k> {
+    keys: Vec<&'k JsonWebKey>,
+    next: usize,
+}
+
+impl<'k> Candidates<'k> {
+    fn new(set: &'k KeySet, header: &Header) -> Result<Self, Unverified> {
+        let permits = |key: &&'k JsonWebKey| key.permits(header.algorithm);
+        let keys: Vec<_> = match header.kid.as_deref() {
+            Some(kid) => set.by_kid(kid).filter(permits).take(MAX_TRIES).collect(),
+            None => set.keys().iter().filter(permits).take(MAX_TRIES).collect(),
+        };
+        if !keys.is_empty() {
+            return Ok(Self { keys, next: 0 });
+        }
+        let known = header
+            .kid
+            .as_deref()
+            .is_some_and(|kid| set.by_kid(kid).next().is_some() || set.left_out_kid(kid).is_some());
+        Err(if known { Unverified::Unusable } else { Unverified::NoKey })
+    }
+
+    fn next(&mut self) -> Option<&'k JsonWebKey> {
+        let key = self.keys.get(self.next).copied();
+        self.next = self.next.saturating_add(1);
+        key
+    }
+}
+
+/// The JOSE header, as far as it decides anything. `jwk`, `jku`, `x5u` and `x5c` are never looked
+/// at: a token does not choose its key (RFC 8725 section 3.10, CVE-2018-0114).
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<alloc::string::String>,
+}
+
+/// What the header says before the issuer is known.
+pub(crate) struct RawHeader<'h>(Object<'h>);
+
+impl<'h> RawHeader<'h> {
+    /// Parses the header and checks the types of the members that decide something.
+    pub(crate) fn parse(bytes: &'h [u8]) -> Result<Self, Denial> {
+        let object =
+            json::parse_object(bytes).map_err(|error| malformed(format!("the header is {error}")))?;
+        for name in ["typ", "cty", "kid"] {
+            if object.get(name).is_some_and(|value| value.as_str().is_none()) {
+                return Err(malformed(format!("`{name}` in the header is not a string")));
+            }
+        }
+        if object.get("alg").and_then(Value::as_str).is_none() {
+            return Err(malformed("`alg` in the header is missing or not a string"));
+        }
+        Ok(Self(object))
+    }
+
+    /// Refuses what changes the meaning of the token in ways that nothing here understands, then
+    /// checks the algorithm and the type.
+    pub(crate) fn check(&self, algorithms: &[Algorithm], types: &Types) -> Result<Header, Denial> {
+        for name in ["crit", "b64", "zip"] {
+            if self.0.get(name).is_some() {
+                let detail = format!("the header has `{name}`");
+                return Err(Denial::new(Code::CriticalHeaderUnknown, detail));
+            }
+        }
+        let algorithm = self
+            .text("alg")
+            .and_then(Algorithm::from_name)
+            .filter(|algorithm| algorithms.contains(algorithm))
+            .ok_or_else(|| Denial::new(Code::AlgorithmNotAllowed, "`alg` is not one of the issuer's"))?;
+        types.check(self.text("typ"), self.text("cty"))?;
+        Ok(Header { algorithm, kid: self.text("kid").map(Into::into) })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+}
+
+/// The values of `typ` that an issuer's tokens may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Types {
+    /// Media types without `application/`, lower case (RFC 7515 section 4.1.9).
+    pub(crate) accepted: Vec<alloc::string::String>,
+    /// Whether a token without `typ` passes.
+    pub(crate) absent: bool,
+}
+
+impl Types {
+    fn check(&self, typ: Option<&str>, cty: Option<&str>) -> Result<(), Denial> {
+        // A nested token's payload is another token, not claims (RFC 7519 section 5.2).
+        if cty.is_some_and(|cty| matches!(media_type(cty).as_str(), "jwt" | "jose" | "jose+json")) {
+            return Err(Denial::new(Code::TypeMismatch, "`cty` says that the payload is another token"));
+        }
+        match typ {
+            None if self.absent => Ok(()),
+            None => Err(Denial::new(Code::TypeMismatch, "`typ` is absent")),
+            Some(typ) if self.accepted.contains(&media_type(typ)) => Ok(()),
+            Some(_) => Err(Denial::new(Code::TypeMismatch, "`typ` is not one that the issuer uses")),
+        }
+    }
+}
+
+/// `text` in lower case without the prefix `application/`.
+pub(crate) fn media_type(text: &str) -> alloc::string::String {
+    let lower = text.to_ascii_lowercase();
+    lower.strip_prefix("application/").map(Into::into).unwrap_or(lower)
+}
