@@ -14,9 +14,10 @@ use std::{
 const TARGET: &str = "wasm32-wasip1";
 const PROFILE: &str = "module";
 /// Package, and the name of the file that Cargo makes of it.
-const PLUGINS: [(&str, &str); 1] = [("portcullis-jwt-auth", "portcullis_jwt_auth.wasm")];
+const PLUGINS: [(&str, &str); 2] =
+    [("portcullis-jwt-auth", "portcullis_jwt_auth.wasm"), ("portcullis-vectors", "portcullis_vectors.wasm")];
 /// What a plugin is made of, seen from the workspace's root.
-const SOURCES: [&str; 4] = ["policies", "plugins", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 5] = ["policies", "plugins", "host-tests/vectors", "Cargo.toml", "Cargo.lock"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
@@ -51,7 +52,10 @@ fn add_target() -> Result<(), Box<dyn Error>> {
     let added = Command::new("rustup").args(["target", "add", TARGET]).status();
     match added {
         Ok(status) if status.success() => Ok(()),
-        _ => Err(format!("the plugins need the Rust target {TARGET}; install it: rustup target add {TARGET}").into()),
+        _ => {
+            Err(format!("the plugins need the Rust target {TARGET}; install it: rustup target add {TARGET}")
+                .into())
+        }
     }
 }
 
@@ -66,8 +70,15 @@ fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
     // the module's: the same sources give the same module whoever asks for it.
     for (name, _) in env::vars_os() {
         let Some(text) = name.to_str() else { continue };
-        if matches!(text, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "CARGO_BUILD_TARGET" | "CARGO_TARGET_DIR")
-            || text.starts_with("CARGO_PROFILE_")
+        if matches!(
+            text,
+            "RUSTFLAGS"
+                | "CARGO_ENCODED_RUSTFLAGS"
+                | "RUSTC_WRAPPER"
+                | "RUSTC_WORKSPACE_WRAPPER"
+                | "CARGO_BUILD_TARGET"
+                | "CARGO_TARGET_DIR"
+        ) || text.starts_with("CARGO_PROFILE_")
             || text.starts_with("CARGO_FEATURE_")
             || text.starts_with("CARGO_CFG_")
         {
@@ -75,7 +86,9 @@ fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     // Paths of the building machine neither leak into the module nor change it.
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let mut flags = format!("--remap-path-prefix={}=.", root.display());
     if let Some(home) = home {
         flags.push_str(&format!("\u{1f}--remap-path-prefix={}=/cargo", home.display()));

@@ -1,1 +1,10 @@
-//! Criterion benches in the host and the comparison with Envoy's own filters
+//! What the measurements share: tokens minted ahead, requests sent over a few connections, the
+//! numbers made of it, and the modules to compare with.
+//!
+//! The measurements themselves are `envoy.rs` (CPU time in the real Envoy, beside its own filters)
+//! and `wasm.rs` (in the embedded host).
+
+pub mod load;
+pub mod modules;
+pub mod report;
+pub mod tokens;

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::time::clock_getcpuclockid;
+use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -70,20 +70,40 @@ impl Envoy {
     /// # Errors
     /// As [`Envoy::start`].
     pub fn start_with(binary: &Path, bootstrap: &Value, options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("portcullis-envoy-").tempdir()?;
+        let folder = scratch()?;
         let config = folder.path().join("envoy.json");
         fs::write(&config, bootstrap.to_string())?;
+        let from = folder.path().to_owned();
+        Self::launch(binary, folder, &config, &from, options)
+    }
+
+    /// Starts `binary` with the configuration file `config`, from the folder `from`, which relative
+    /// paths in it begin at. The file must name an admin interface.
+    ///
+    /// # Errors
+    /// As [`Envoy::start`].
+    pub fn start_file(binary: &Path, config: &Path, from: &Path) -> Result<Self> {
+        Self::launch(binary, scratch()?, config, from, Options::default())
+    }
+
+    fn launch(
+        binary: &Path,
+        folder: tempfile::TempDir,
+        config: &Path,
+        from: &Path,
+        options: Options,
+    ) -> Result<Self> {
         let log = File::create(log_path(folder.path()))?;
         let child = Command::new(binary)
             .arg("-c")
-            .arg(&config)
+            .arg(config)
             .arg("--admin-address-path")
             .arg(folder.path().join("admin"))
             .args(["--log-level", options.log_level])
             .args(["--concurrency", &options.workers.to_string()])
             // Two Envoys with one base id would end each other.
             .arg("--disable-hot-restart")
-            .current_dir(folder.path())
+            .current_dir(from)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -171,7 +191,7 @@ impl Envoy {
     /// When the process is gone.
     pub fn cpu_time(&self) -> Result<Duration> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
-        let time = clock_getcpuclockid(pid).and_then(|clock| clock.now()).context("Envoy has ended")?;
+        let time = clock_getcpuclockid(pid).and_then(ClockId::now).context("Envoy has ended")?;
         Ok(Duration::from(time))
     }
 
@@ -275,6 +295,10 @@ pub fn validate(binary: &Path, path: &Path, from: &Path) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
+}
+
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("portcullis-envoy-").tempdir().context("no folder for Envoy's files")
 }
 
 fn log_path(folder: &Path) -> PathBuf {

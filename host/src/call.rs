@@ -67,7 +67,8 @@ impl CallResponse {
     /// What Envoy makes up when no connection could be made: a 503.
     #[must_use]
     pub fn no_connection() -> Self {
-        let text = "upstream connect error or disconnect/reset before headers. reset reason: connection failure";
+        let text =
+            "upstream connect error or disconnect/reset before headers. reset reason: connection failure";
         Self::new(503, text).header("content-type", "text/plain")
     }
 }

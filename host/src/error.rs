@@ -59,12 +59,15 @@ impl fmt::Display for HostError {
             Self::Engine(error) => write!(f, "set up the WebAssembly engine: {error:#}"),
             Self::InvalidModule(error) => write!(f, "compile the module: {error:#}"),
             Self::UnknownImport { module, name } => {
-                write!(f, "link the module: its import `{module}.{name}` is not part of proxy-wasm 0.2.1 or of Envoy's WASI")
+                write!(
+                    f,
+                    "link the module: its import `{module}.{name}` is not part of proxy-wasm 0.2.1 or of Envoy's WASI"
+                )
             }
             Self::WrongSignature(error) => write!(f, "link the module: {error:#}"),
-            Self::UnknownAbi => {
-                f.write_str("link the module: it exports neither `proxy_abi_version_0_2_1` nor `proxy_abi_version_0_2_0`")
-            }
+            Self::UnknownAbi => f.write_str(
+                "link the module: it exports neither `proxy_abi_version_0_2_1` nor `proxy_abi_version_0_2_0`",
+            ),
             Self::MissingExport(name) => write!(f, "link the module: it does not export `{name}`"),
             Self::Cache(error) => write!(f, "use the folder for compiled modules: {error}"),
             Self::Trapped { trap, log } => write!(f, "configure the plugin: {trap}{}", Lines(log)),

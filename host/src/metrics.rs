@@ -11,6 +11,9 @@ use std::sync::Mutex;
 /// send would grow it without end: here that is an error a test sees.
 const MAX_METRICS: usize = 10_000;
 
+/// Bytes of a metric's name.
+const MAX_NAME: usize = 4096;
+
 /// The kind is the low two bits of an id, as in Envoy.
 const KINDS: u32 = 3;
 
@@ -50,6 +53,9 @@ struct Registry {
 
 impl Metrics {
     pub(crate) fn define(&self, kind: u32, name: &[u8]) -> Result<u32, Status> {
+        if name.len() > MAX_NAME {
+            return Err(Status::BadArgument);
+        }
         let key = (Kind::from_code(kind)?, String::from_utf8_lossy(name).into_owned());
         let mut all = lock(&self.0);
         if let Some(id) = all.ids.get(&key) {

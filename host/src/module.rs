@@ -72,7 +72,8 @@ impl Module {
     /// [`HostError::InvalidModule`], [`HostError::UnknownImport`], [`HostError::WrongSignature`],
     /// [`HostError::UnknownAbi`] or [`HostError::MissingExport`].
     pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self, HostError> {
-        let module = wasmtime::Module::from_binary(&engine.0.engine, wasm).map_err(HostError::InvalidModule)?;
+        let module =
+            wasmtime::Module::from_binary(&engine.0.engine, wasm).map_err(HostError::InvalidModule)?;
         Self::checked(engine, &module)
     }
 
@@ -93,7 +94,8 @@ impl Module {
         if let Some(module) = load(engine, &path) {
             return Self::checked(engine, &module);
         }
-        let module = wasmtime::Module::from_binary(&engine.0.engine, wasm).map_err(HostError::InvalidModule)?;
+        let module =
+            wasmtime::Module::from_binary(&engine.0.engine, wasm).map_err(HostError::InvalidModule)?;
         if let Ok(code) = module.serialize() {
             // Best effort: a full disk costs time at the next start, nothing else.
             let _ = store(folder, &path, &code);
@@ -156,7 +158,10 @@ impl core::hash::Hasher for HashBytes {
     }
 }
 
-#[expect(unsafe_code, reason = "deserialize runs the file's machine code; `cached` says that its folder is trusted")]
+#[expect(
+    unsafe_code,
+    reason = "deserialize runs the file's machine code; `cached` says that its folder is trusted"
+)]
 fn load(engine: &Engine, path: &Path) -> Option<wasmtime::Module> {
     let code = std::fs::read(path).ok()?;
     // SAFETY: the file is one that `store` wrote: its folder belongs to this user alone, was checked
@@ -191,7 +196,8 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
         use std::os::unix::fs::MetadataExt;
         let about = std::fs::metadata(folder)?;
         if about.mode() & 0o022 != 0 {
-            let text = format!("`{}` can be written by other users; it must be its owner's alone", folder.display());
+            let text =
+                format!("`{}` can be written by other users; it must be its owner's alone", folder.display());
             return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, text));
         }
     }

@@ -143,7 +143,10 @@ impl Process {
     /// # Panics
     ///
     /// When there is no host call of that name: a test that refuses nothing proves nothing.
-    #[expect(clippy::panic, reason = "a misspelt name in a test must not pass for a fault that did not matter")]
+    #[expect(
+        clippy::panic,
+        reason = "a misspelt name in a test must not pass for a fault that did not matter"
+    )]
     pub fn refuse(&self, call: &str, status: Status, when: When) {
         if !self.0.recorder.refuse(call, status, when) {
             panic!("refuse `{call}`: no such host call; see `Process::host_call_names`");
@@ -196,7 +199,10 @@ impl Default for Process {
 
 impl core::fmt::Debug for Shared {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Shared").field("limits", &self.limits).field("clusters", &self.clusters).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .field("clusters", &self.clusters)
+            .finish_non_exhaustive()
     }
 }
 

@@ -44,12 +44,12 @@ pub(crate) fn value(state: &mut State, path: &[u8]) -> Option<Vec<u8>> {
 fn request(headers: &Headers, attribute: &[&str]) -> Option<Vec<u8>> {
     match attribute {
         ["path"] => own(headers, ":path"),
-        ["url_path"] => {
-            headers.first(":path").map(|path| path.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec())
-        }
+        ["url_path"] => headers
+            .first(":path")
+            .map(|path| path.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec()),
         ["query"] => {
             let path = headers.first(":path")?;
-            let mark = path.iter().position(|byte| *byte == b'?')?;
+            let mark = memchr::memchr(b'?', path)?;
             path.get(mark.checked_add(1)?..).map(<[u8]>::to_vec)
         }
         ["host"] => own(headers, ":authority"),

@@ -55,7 +55,14 @@ impl Recorder {
     pub(crate) fn new(names: Vec<&'static str>, keeping: bool) -> Self {
         let counts = names.iter().map(|_| AtomicU64::new(0)).collect();
         let keeping = AtomicBool::new(keeping);
-        Self { names, counts, keeping, record: Mutex::default(), faulty: AtomicBool::new(false), faults: Mutex::default() }
+        Self {
+            names,
+            counts,
+            keeping,
+            record: Mutex::default(),
+            faulty: AtomicBool::new(false),
+            faults: Mutex::default(),
+        }
     }
 
     pub(crate) fn count(&self, call: usize) {

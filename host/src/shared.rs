@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Envoy has no bound; a guest that counts on more would grow a real proxy without end.
 const MAX_ENTRIES: usize = 65_536;
 
+/// Bytes of all values, and of the items of one queue.
+const MAX_BYTES: usize = 256 << 20;
+
 /// Keys and values per `vm_id`.
 #[derive(Debug, Default)]
 pub(crate) struct SharedData(Mutex<Store>);
@@ -20,6 +23,7 @@ pub(crate) struct SharedData(Mutex<Store>);
 #[derive(Debug, Default)]
 struct Store {
     values: HashMap<(String, Vec<u8>), (Vec<u8>, u32)>,
+    bytes: usize,
     last_cas: u32,
 }
 
@@ -32,11 +36,18 @@ impl SharedData {
     pub(crate) fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut store = lock(&self.0);
         let key = (vm_id.to_owned(), key.to_vec());
-        match store.values.get(&key) {
+        let old = match store.values.get(&key) {
             Some((_, current)) if cas != 0 && cas != *current => return Err(Status::CasMismatch),
             None if store.values.len() >= MAX_ENTRIES => return Err(Status::InternalFailure),
-            _ => {}
+            Some((old, _)) => old.len(),
+            None => 0,
+        };
+        let new = if old == 0 { key.1.len().saturating_add(value.len()) } else { value.len() };
+        let bytes = store.bytes.saturating_sub(old).saturating_add(new);
+        if bytes > MAX_BYTES {
+            return Err(Status::InternalFailure);
         }
+        store.bytes = bytes;
         // Zero means "no cas" and is never a value's own.
         store.last_cas = store.last_cas.checked_add(1).unwrap_or(1);
         let cas = store.last_cas;
@@ -102,6 +113,7 @@ struct Queues {
 #[derive(Debug)]
 struct Queue {
     items: VecDeque<Vec<u8>>,
+    bytes: usize,
     mailbox: Arc<Mailbox>,
     vm: u64,
     root: u32,
@@ -127,7 +139,7 @@ impl SharedQueues {
         if all.queues.len() >= MAX_ENTRIES {
             return Err(Status::InternalFailure);
         }
-        all.queues.push(Queue { items: VecDeque::new(), mailbox: Arc::clone(mailbox), vm, root });
+        all.queues.push(Queue { items: VecDeque::new(), bytes: 0, mailbox: Arc::clone(mailbox), vm, root });
         let id = u32::try_from(all.queues.len()).map_err(|_| Status::InternalFailure)?;
         all.ids.insert(key, id);
         Ok(id)
@@ -141,9 +153,11 @@ impl SharedQueues {
         let (mailbox, notice) = {
             let mut all = lock(&self.0);
             let queue = all.queue(id)?;
-            if queue.items.len() >= MAX_ENTRIES {
+            let bytes = queue.bytes.saturating_add(item.len());
+            if queue.items.len() >= MAX_ENTRIES || bytes > MAX_BYTES {
                 return Err(Status::InternalFailure);
             }
+            queue.bytes = bytes;
             queue.items.push_back(item);
             (Arc::clone(&queue.mailbox), QueueReady { vm: queue.vm, root: queue.root, queue: id })
         };
@@ -152,7 +166,11 @@ impl SharedQueues {
     }
 
     pub(crate) fn dequeue(&self, id: u32) -> Result<Vec<u8>, Status> {
-        lock(&self.0).queue(id)?.items.pop_front().ok_or(Status::Empty)
+        let mut all = lock(&self.0);
+        let queue = all.queue(id)?;
+        let item = queue.items.pop_front().ok_or(Status::Empty)?;
+        queue.bytes = queue.bytes.saturating_sub(item.len());
+        Ok(item)
     }
 }
 

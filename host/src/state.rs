@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wasmtime::{Memory, StoreLimits, TypedFunc};
 
+/// Bytes of one log line; the rest is cut off.
+const MAX_LINE: usize = 64 << 10;
+
 /// The data of a VM's store.
 pub(crate) struct State {
     pub(crate) process: Process,
@@ -109,7 +112,11 @@ impl StreamContext {
 impl State {
     /// The context that host calls are about: the effective one, if it still exists.
     pub(crate) fn subject_context(&self) -> u32 {
-        if self.effective != 0 && self.contexts.contains_key(&self.effective) { self.effective } else { self.current }
+        if self.effective != 0 && self.contexts.contains_key(&self.effective) {
+            self.effective
+        } else {
+            self.current
+        }
     }
 
     pub(crate) fn stream(&mut self) -> Option<&mut StreamContext> {
@@ -198,6 +205,7 @@ impl State {
     }
 
     pub(crate) fn write_log(&mut self, level: LogLevel, text: &[u8]) {
+        let text = text.get(..MAX_LINE).unwrap_or(text);
         let line = LogLine {
             level,
             plugin: self.plugin.name.clone(),

@@ -204,7 +204,9 @@ impl StreamInfo {
     }
 
     pub(crate) fn set_state(&mut self, path: Vec<u8>, value: Vec<u8>) -> Result<(), Status> {
-        if value.len() > MAX_STATE_BYTES || (self.state.len() >= MAX_STATE && !self.state.contains_key(&path)) {
+        if path.len().saturating_add(value.len()) > MAX_STATE_BYTES
+            || (self.state.len() >= MAX_STATE && !self.state.contains_key(&path))
+        {
             return Err(Status::BadArgument);
         }
         self.state.insert(path, value);

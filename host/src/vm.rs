@@ -89,7 +89,12 @@ pub(crate) struct Vm {
     epochs: u64,
     next_context: u32,
     pub(crate) root: u32,
+    /// Roots whose configuration was replaced, until their last stream has gone.
+    pub(crate) retired: Vec<u32>,
 }
+
+/// A limit that is never reached, and that can be added to any epoch.
+const MAX_EPOCHS: u64 = 1 << 40;
 
 const REQUEST_RESPONSE: [(&str, &str, &str); 2] = [
     ("proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers"),
@@ -98,17 +103,23 @@ const REQUEST_RESPONSE: [(&str, &str, &str); 2] = [
 
 impl Vm {
     /// Instantiates, starts and configures.
-    pub(crate) fn start(module: &Module, process: &Process, mailbox: &Arc<Mailbox>, plugin: Plugin) -> Result<Self, HostError> {
+    pub(crate) fn start(
+        module: &Module,
+        process: &Process,
+        mailbox: &Arc<Mailbox>,
+        plugin: Plugin,
+    ) -> Result<Self, HostError> {
         let limits = process.0.limits;
         let epochs = limits.callback.as_millis().checked_div(EPOCH.as_millis()).unwrap_or(u128::MAX);
-        let epochs = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(2);
+        let epochs = u64::try_from(epochs).unwrap_or(MAX_EPOCHS).min(MAX_EPOCHS).saturating_add(2);
         let mut store = Store::new(module.pre().module().engine(), new_state(process, mailbox, plugin));
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(epochs);
         let instance = module.pre().instantiate(&mut store);
         let instance = instance.map_err(|error| start_failure(&mut store, "start", &error))?;
         let exports = exports(&mut store, &instance)?;
-        let mut vm = Self { store, exports, trap: None, epochs, next_context: 0, root: 0 };
+        let mut vm =
+            Self { store, exports, trap: None, epochs, next_context: 0, root: 0, retired: Vec::new() };
         vm.initialize(&instance)?;
         let configuration = Arc::new(vm.state().plugin.configuration.clone());
         let root = vm.create_root(configuration)?;
@@ -175,10 +186,10 @@ impl Vm {
     /// A new root context with another configuration, as Envoy makes one when a listener's
     /// configuration changes but its VM does not. If it refuses, it goes and the old one stays.
     pub(crate) fn reconfigure(&mut self, configuration: Vec<u8>) -> Result<u32, HostError> {
-        self.state().lines = Some(Vec::new());
         if let Some(trap) = self.trap.clone() {
             return Err(HostError::Trapped { trap, log: Vec::new() });
         }
+        self.state().lines = Some(Vec::new());
         let root = self.create_root(Arc::new(configuration.clone()))?;
         if let Err(error) = self.configure(root) {
             let _ = self.delete_context(root);
@@ -196,9 +207,15 @@ impl Vm {
         }
     }
 
-    fn starting<P: WasmParams, R: WasmResults>(&mut self, name: &'static str, func: Func<P, R>, parameters: P) -> Result<Option<R>, HostError> {
+    fn starting<P: WasmParams, R: WasmResults>(
+        &mut self,
+        name: &'static str,
+        func: Func<P, R>,
+        parameters: P,
+    ) -> Result<Option<R>, HostError> {
         let context = self.state().current;
-        self.call(name, func, context, parameters).map_err(|trap| HostError::Trapped { trap, log: self.take_lines() })
+        self.call(name, func, context, parameters)
+            .map_err(|trap| HostError::Trapped { trap, log: self.take_lines() })
     }
 
     fn take_lines(&mut self) -> Vec<LogLine> {
@@ -226,10 +243,10 @@ impl Vm {
         if let Some(trap) = &self.trap {
             return Err(trap.clone());
         }
-        let Some(func) = func else { return Ok(None) };
-        self.store.set_epoch_deadline(self.epochs);
         let state = self.store.data_mut();
         (state.current, state.effective, state.stop) = (context, 0, false);
+        let Some(func) = func else { return Ok(None) };
+        self.store.set_epoch_deadline(self.epochs);
         let result = func.call(&mut self.store, parameters);
         self.store.data_mut().effective = 0;
         result.map(Some).map_err(|error| {
@@ -242,28 +259,51 @@ impl Vm {
     }
 
     /// `proxy_on_context_create` for a stream.
-    pub(crate) fn create_stream(&mut self, root: u32, stream: StreamId, info: Arc<Mutex<StreamInfo>>) -> Result<u32, Trap> {
+    pub(crate) fn create_stream(
+        &mut self,
+        root: u32,
+        stream: StreamId,
+        info: Arc<Mutex<StreamInfo>>,
+    ) -> Result<u32, Trap> {
         let id = self.next_context();
-        let context = StreamContext { root, stream, info, request: View::default(), response: View::default() };
+        let context =
+            StreamContext { root, stream, info, request: View::default(), response: View::default() };
         self.state().contexts.insert(id, Context::Stream(Box::new(context)));
         let create = self.exports.on_context_create.clone();
         self.call("proxy_on_context_create", create, id, (id, root))?;
         Ok(id)
     }
 
-    pub(crate) fn on_headers(&mut self, context: u32, direction: Direction, count: u32, end: bool) -> Result<u32, Trap> {
+    pub(crate) fn on_headers(
+        &mut self,
+        context: u32,
+        direction: Direction,
+        count: u32,
+        end: bool,
+    ) -> Result<u32, Trap> {
         let [request, response] = &self.exports.on_headers;
         let (func, names) = of(direction, request, response);
         self.filter(names.0, func, context, (context, count, u32::from(end)))
     }
 
-    pub(crate) fn on_body(&mut self, context: u32, direction: Direction, size: u32, end: bool) -> Result<u32, Trap> {
+    pub(crate) fn on_body(
+        &mut self,
+        context: u32,
+        direction: Direction,
+        size: u32,
+        end: bool,
+    ) -> Result<u32, Trap> {
         let [request, response] = &self.exports.on_body;
         let (func, names) = of(direction, request, response);
         self.filter(names.1, func, context, (context, size, u32::from(end)))
     }
 
-    pub(crate) fn on_trailers(&mut self, context: u32, direction: Direction, count: u32) -> Result<u32, Trap> {
+    pub(crate) fn on_trailers(
+        &mut self,
+        context: u32,
+        direction: Direction,
+        count: u32,
+    ) -> Result<u32, Trap> {
         let [request, response] = &self.exports.on_trailers;
         let (func, names) = of(direction, request, response);
         self.filter(names.2, func, context, (context, count))
@@ -271,7 +311,13 @@ impl Vm {
 
     /// The callback's action; a callback that is not there continues. `None` of the action numbers
     /// counts after a local reply: the iteration stops.
-    fn filter<P: WasmParams>(&mut self, name: &'static str, func: Func<P, u32>, context: u32, parameters: P) -> Result<u32, Trap> {
+    fn filter<P: WasmParams>(
+        &mut self,
+        name: &'static str,
+        func: Func<P, u32>,
+        context: u32,
+        parameters: P,
+    ) -> Result<u32, Trap> {
         let action = self.call(name, func, context, parameters)?.unwrap_or(0);
         Ok(if self.state().stop { STOPPED } else { action })
     }
@@ -287,7 +333,12 @@ impl Vm {
     }
 
     /// `None` is a failed call: no headers, no body, no trailers, and the status says why.
-    pub(crate) fn on_http_call_response(&mut self, root: u32, token: u32, answer: Option<CallResponse>) -> Result<(), Trap> {
+    pub(crate) fn on_http_call_response(
+        &mut self,
+        root: u32,
+        token: u32,
+        answer: Option<CallResponse>,
+    ) -> Result<(), Trap> {
         let sizes = answer.as_ref().map_or((0, 0, 0), |answer| {
             (answer.headers.count(), size_of(&answer.body), answer.trailers.count())
         });
@@ -297,7 +348,8 @@ impl Vm {
         }
         state.answer = answer;
         let func = self.exports.on_http_call_response.clone();
-        let result = self.call("proxy_on_http_call_response", func, root, (root, token, sizes.0, sizes.1, sizes.2));
+        let result =
+            self.call("proxy_on_http_call_response", func, root, (root, token, sizes.0, sizes.1, sizes.2));
         let state = self.state();
         state.answer = None;
         state.status.1 = "";
@@ -340,10 +392,20 @@ impl Vm {
     }
 }
 
+impl core::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Vm").field("id", &self.id()).field("trap", &self.trap).finish_non_exhaustive()
+    }
+}
+
 /// No action of the ABI: what a callback's result becomes when it sent a local reply.
 pub(crate) const STOPPED: u32 = u32::MAX;
 
-fn of<P>(direction: Direction, request: &Func<P, u32>, response: &Func<P, u32>) -> (Func<P, u32>, (&'static str, &'static str, &'static str)) {
+fn of<P>(
+    direction: Direction,
+    request: &Func<P, u32>,
+    response: &Func<P, u32>,
+) -> (Func<P, u32>, (&'static str, &'static str, &'static str)) {
     let [of_request, of_response] = REQUEST_RESPONSE;
     match direction {
         Direction::Request => (request.clone(), of_request),
@@ -414,15 +476,24 @@ fn exports(store: &mut Store<State>, instance: &Instance) -> Result<Exports, Hos
 }
 
 /// A callback may be missing, but if it is there it has the ABI's signature.
-fn export<P: WasmParams, R: WasmResults>(store: &mut Store<State>, instance: &Instance, name: &str) -> Result<Func<P, R>, HostError> {
+fn export<P: WasmParams, R: WasmResults>(
+    store: &mut Store<State>,
+    instance: &Instance,
+    name: &str,
+) -> Result<Func<P, R>, HostError> {
     let Some(func) = instance.get_func(&mut *store, name) else { return Ok(None) };
     func.typed::<P, R>(&*store).map(Some).map_err(|error| {
-        HostError::WrongSignature(error.context(format!("the export `{name}` does not have the ABI's signature")))
+        HostError::WrongSignature(
+            error.context(format!("the export `{name}` does not have the ABI's signature")),
+        )
     })
 }
 
 fn start_failure(store: &mut Store<State>, callback: &'static str, error: &wasmtime::Error) -> HostError {
-    HostError::Trapped { trap: trap_of(callback, error), log: store.data_mut().lines.take().unwrap_or_default() }
+    HostError::Trapped {
+        trap: trap_of(callback, error),
+        log: store.data_mut().lines.take().unwrap_or_default(),
+    }
 }
 
 fn trap_of(callback: &'static str, error: &wasmtime::Error) -> Trap {

@@ -1,3 +1,600 @@
-//! x
-/// x
-pub struct Worker;
+//! [`Worker`]: one thread of a proxy, with a chain of filters and the streams that go through it.
+//!
+//! The order of things is Envoy's filter manager's. A request's pieces go through the filters first
+//! to last, a response's last to first. What a callback asks for (continue, reply, close) happens
+//! when it has returned. Work that this causes is queued and done before the embedder gets its
+//! outcome, so nothing here calls itself.
+
+use crate::call::{CallFailure, CallId, CallResponse, OutgoingCall};
+use crate::chain::{Ended, Lane, Slot, Stream};
+use crate::error::{HostError, Trap};
+use crate::headers::Headers;
+use crate::module::Module;
+use crate::process::Process;
+use crate::shared::{Mailbox, lock};
+use crate::state::{Action, Reply};
+use crate::stream::{Direction, Event, Outcome, Piece, StreamId, StreamInfo};
+use crate::vm::{Plugin, Vm};
+use crate::{chain, reply};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A thread of a proxy. It is driven: every call does what can be done now and returns.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+    mailbox: Arc<Mailbox>,
+    vms: BTreeMap<u64, Vm>,
+    chain: Vec<Filter>,
+    streams: HashMap<u64, Stream>,
+    next_stream: u64,
+    work: VecDeque<Work>,
+    touched: BTreeSet<u64>,
+    events: Vec<Event>,
+    calls: Vec<OutgoingCall>,
+}
+
+#[derive(Debug)]
+struct Filter {
+    vm: u64,
+    module: Module,
+    plugin: Plugin,
+}
+
+/// A piece on its way to the filter at a step of a direction; the step after the last is the way out.
+#[derive(Debug)]
+struct Work {
+    stream: u64,
+    direction: Direction,
+    step: usize,
+    piece: Piece,
+    /// It belongs to a local reply; the upstream's own response is dropped once there is one.
+    of_reply: bool,
+}
+
+impl Worker {
+    /// A worker without filters: everything goes through.
+    #[must_use]
+    pub fn new(process: &Process) -> Self {
+        Self {
+            process: process.clone(),
+            mailbox: Arc::default(),
+            vms: BTreeMap::new(),
+            chain: Vec::new(),
+            streams: HashMap::new(),
+            next_stream: 0,
+            work: VecDeque::new(),
+            touched: BTreeSet::new(),
+            events: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// The process that this worker belongs to.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Starts a plugin in a VM of its own and puts it at the end of the chain. Returns its place.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] or [`HostError::Trapped`], with what the guest logged.
+    pub fn add(&mut self, module: &Module, plugin: Plugin) -> Result<usize, HostError> {
+        let vm = self.start(module, &plugin)?;
+        self.chain.push(Filter { vm, module: module.clone(), plugin });
+        Ok(self.chain.len().saturating_sub(1))
+    }
+
+    /// Gives a filter another configuration, in the same VM: a new root context is made for it and
+    /// new streams get that one. When it refuses, the old configuration goes on to work.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::add`], and [`HostError::NoSuchFilter`].
+    pub fn reconfigure(&mut self, filter: usize, configuration: impl Into<Vec<u8>>) -> Result<(), HostError> {
+        let configuration = configuration.into();
+        let entry = self.chain.get_mut(filter).ok_or(HostError::NoSuchFilter(filter))?;
+        let (id, vm) = (entry.vm, self.vms.get_mut(&entry.vm).ok_or(HostError::NoSuchFilter(filter))?);
+        let result = vm.reconfigure(configuration.clone());
+        if result.is_ok() {
+            entry.plugin.configuration = configuration;
+        }
+        self.after_call(id);
+        self.drain();
+        let old = result?;
+        self.retire_root(id, old);
+        Ok(())
+    }
+
+    /// Puts a new VM in a filter's place. Streams that are under way finish in the old one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::add`], and [`HostError::NoSuchFilter`]; the old VM then goes on to work.
+    pub fn replace(&mut self, filter: usize, module: &Module, plugin: Plugin) -> Result<(), HostError> {
+        if filter >= self.chain.len() {
+            return Err(HostError::NoSuchFilter(filter));
+        }
+        let vm = self.start(module, &plugin)?;
+        if let Some(entry) = self.chain.get_mut(filter) {
+            *entry = Filter { vm, module: module.clone(), plugin };
+        }
+        self.drop_unused_vms();
+        Ok(())
+    }
+
+    /// A new VM of the same module and plugin, after a trap.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::replace`].
+    pub fn restart(&mut self, filter: usize) -> Result<(), HostError> {
+        let entry = self.chain.get(filter).ok_or(HostError::NoSuchFilter(filter))?;
+        let (module, plugin) = (entry.module.clone(), entry.plugin.clone());
+        self.replace(filter, &module, plugin)
+    }
+
+    /// What stopped a filter's VM, if something has.
+    #[must_use]
+    pub fn trap(&self, filter: usize) -> Option<&Trap> {
+        self.chain.get(filter).and_then(|entry| self.vms.get(&entry.vm)).and_then(Vm::trap)
+    }
+
+    /// Begins a stream through the chain as it is now.
+    pub fn open(&mut self, info: StreamInfo) -> StreamId {
+        self.next_stream = self.next_stream.wrapping_add(1);
+        let id = StreamId(self.next_stream);
+        let slots = self.chain.iter().map(|filter| Slot::new(filter.vm, &filter.plugin));
+        let stream = Stream::new(Arc::new(Mutex::new(info)), slots.collect());
+        self.streams.insert(id.0, stream);
+        id
+    }
+
+    /// The stream's properties as they are now.
+    #[must_use]
+    pub fn info(&self, stream: StreamId) -> Option<StreamInfo> {
+        self.streams.get(&stream.0).map(|stream| lock(&stream.info).clone())
+    }
+
+    /// The request's headers, with `:method`, `:path`, `:authority` and `:scheme`.
+    pub fn request_headers(
+        &mut self,
+        stream: StreamId,
+        headers: impl Into<Headers>,
+        end_of_stream: bool,
+    ) -> Outcome {
+        let headers = headers.into();
+        if let Some(stream) = self.streams.get_mut(&stream.0) {
+            stream.is_grpc = reply::is_grpc(&headers);
+        }
+        self.drive(stream, Direction::Request, Piece::Headers { headers, end_of_stream })
+    }
+
+    /// Some of the request's body.
+    pub fn request_body(
+        &mut self,
+        stream: StreamId,
+        bytes: impl Into<Vec<u8>>,
+        end_of_stream: bool,
+    ) -> Outcome {
+        self.drive(stream, Direction::Request, Piece::Body { bytes: bytes.into(), end_of_stream })
+    }
+
+    /// The request's trailers; they end it.
+    pub fn request_trailers(&mut self, stream: StreamId, trailers: impl Into<Headers>) -> Outcome {
+        self.drive(stream, Direction::Request, Piece::Trailers(trailers.into()))
+    }
+
+    /// The upstream's response headers, with `:status`.
+    pub fn response_headers(
+        &mut self,
+        stream: StreamId,
+        headers: impl Into<Headers>,
+        end_of_stream: bool,
+    ) -> Outcome {
+        self.drive(stream, Direction::Response, Piece::Headers { headers: headers.into(), end_of_stream })
+    }
+
+    /// Some of the response's body.
+    pub fn response_body(
+        &mut self,
+        stream: StreamId,
+        bytes: impl Into<Vec<u8>>,
+        end_of_stream: bool,
+    ) -> Outcome {
+        self.drive(stream, Direction::Response, Piece::Body { bytes: bytes.into(), end_of_stream })
+    }
+
+    /// The response's trailers; they end it.
+    pub fn response_trailers(&mut self, stream: StreamId, trailers: impl Into<Headers>) -> Outcome {
+        self.drive(stream, Direction::Response, Piece::Trailers(trailers.into()))
+    }
+
+    /// Ends a stream, at whatever point it is: each filter that saw it gets `proxy_on_log`,
+    /// `proxy_on_done` and `proxy_on_delete`. Call it once for every stream.
+    pub fn close(&mut self, stream: StreamId) {
+        let Some(mut ended) = self.streams.remove(&stream.0) else { return };
+        let (request, response) = {
+            let info = lock(&ended.info);
+            (info.request.clone(), info.response.clone())
+        };
+        for slot in &mut ended.slots {
+            let Some(context) = slot.context else { continue };
+            let Some(vm) = self.vms.get_mut(&slot.vm) else { continue };
+            if let Some(seen) = vm.state().stream_context(context) {
+                // In the log phase both header maps can be read again.
+                seen.request.headers.get_or_insert_with(|| request.clone());
+                seen.response.headers.get_or_insert_with(|| response.clone());
+            }
+            // A trap has stopped the VM: its other streams hear of it in `after_call`.
+            let _ = vm.end_stream(context);
+            self.after_call(slot.vm);
+        }
+        self.drain();
+        self.collect(None);
+        self.drop_unused_vms();
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Is a piece of this direction held by a filter?
+    #[must_use]
+    pub fn is_paused(&self, stream: StreamId, direction: Direction) -> bool {
+        self.streams.get(&stream.0).is_some_and(|stream| stream.is_held(direction))
+    }
+
+    /// The HTTP calls that guests want to be made, each once.
+    #[must_use]
+    pub fn take_calls(&mut self) -> Vec<OutgoingCall> {
+        core::mem::take(&mut self.calls)
+    }
+
+    /// Answers a call. An answer that nobody waits for any more is dropped.
+    pub fn complete_call(&mut self, call: CallId, answer: Result<CallResponse, CallFailure>) -> Vec<Event> {
+        if let Some(vm) = self.vms.get_mut(&call.vm)
+            && let Some(root) = vm.state().waiting.remove(&call.token)
+            && vm.state().contexts.contains_key(&root)
+        {
+            let _ = vm.on_http_call_response(root, call.token, answer.ok());
+            self.after_call(call.vm);
+            self.drain();
+            self.collect(None);
+        }
+        self.take_events()
+    }
+
+    /// When the next tick is due, on the process's monotonic clock.
+    #[must_use]
+    pub fn next_tick(&mut self) -> Option<Duration> {
+        let live = self.vms.values_mut().filter(|vm| vm.trap().is_none());
+        live.filter_map(|vm| vm.state().ticks.values().map(|tick| tick.due).min()).min()
+    }
+
+    /// Is there something for [`Worker::poll`] to do now?
+    #[must_use]
+    pub fn has_work(&mut self) -> bool {
+        let now = self.process.clock().monotonic();
+        !self.mailbox.is_empty() || self.next_tick().is_some_and(|due| due <= now)
+    }
+
+    /// Runs the ticks that are due, each once, and tells roots of the queues that have something.
+    pub fn poll(&mut self) -> Vec<Event> {
+        let now = self.process.clock().monotonic();
+        let due: Vec<(u64, u32)> = self
+            .vms
+            .iter_mut()
+            .flat_map(|(id, vm)| {
+                let ticks = vm.state().ticks.iter_mut().filter(|(_, tick)| tick.due <= now);
+                ticks
+                    .map(|(root, tick)| {
+                        tick.due = now.saturating_add(tick.period);
+                        (*id, *root)
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        for (id, root) in due {
+            if let Some(vm) = self.vms.get_mut(&id) {
+                let _ = vm.on_tick(root);
+                self.after_call(id);
+                self.drain();
+            }
+        }
+        while let Some(notice) = self.mailbox.take() {
+            if let Some(vm) = self.vms.get_mut(&notice.vm)
+                && vm.state().contexts.contains_key(&notice.root)
+            {
+                let _ = vm.on_queue_ready(notice.root, notice.queue);
+                self.after_call(notice.vm);
+                self.drain();
+            }
+        }
+        self.collect(None);
+        self.take_events()
+    }
+
+    /// What happened to streams other than those that the embedder drove.
+    #[must_use]
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Is called, on another worker's thread, when [`Worker::poll`] has a queue's notice to give.
+    pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.mailbox.set_waker(Box::new(wake));
+    }
+
+    fn start(&mut self, module: &Module, plugin: &Plugin) -> Result<u64, HostError> {
+        let mut vm = Vm::start(module, &self.process, &self.mailbox, plugin.clone())?;
+        vm.state().lines = None;
+        let id = vm.id();
+        self.vms.insert(id, vm);
+        self.after_call(id);
+        self.drain();
+        Ok(id)
+    }
+
+    /// Roots that were replaced go when their last stream has gone; VMs likewise.
+    fn retire_root(&mut self, vm: u64, root: u32) {
+        if let Some(vm) = self.vms.get_mut(&vm) {
+            vm.retired.push(root);
+        }
+        self.drop_unused_vms();
+    }
+
+    fn drop_unused_vms(&mut self) {
+        let wanted = |vm: u64, root: Option<u32>| {
+            self.streams.values().flat_map(|stream| &stream.slots).any(|slot| {
+                slot.vm == vm && slot.context.is_some() && root.is_none_or(|root| slot.root == Some(root))
+            })
+        };
+        let mut ended = Vec::new();
+        for (id, vm) in &self.vms {
+            let idle = vm.retired.iter().copied().filter(|root| !wanted(*id, Some(*root)));
+            ended.extend(idle.map(|root| (*id, root)));
+        }
+        let in_chain = |vm: u64| self.chain.iter().any(|filter| filter.vm == vm);
+        let unused: Vec<u64> =
+            self.vms.keys().copied().filter(|id| !in_chain(*id) && !wanted(*id, None)).collect();
+        for (id, root) in ended {
+            if let Some(vm) = self.vms.get_mut(&id) {
+                vm.retired.retain(|old| *old != root);
+                let _ = vm.end_root(root);
+                self.after_call(id);
+            }
+        }
+        for id in unused {
+            if let Some(mut vm) = self.vms.remove(&id) {
+                let _ = vm.end_root(vm.root);
+            }
+        }
+    }
+
+    /// Puts a piece in, does all work, and says what became of it.
+    fn drive(&mut self, id: StreamId, direction: Direction, piece: Piece) -> Outcome {
+        if !self.streams.contains_key(&id.0) {
+            return Outcome::Reset;
+        }
+        self.work.push_back(Work { stream: id.0, direction, step: 0, piece, of_reply: false });
+        self.drain();
+        self.collect(Some(id));
+        let Some(stream) = self.streams.get_mut(&id.0) else { return Outcome::Reset };
+        stream.outcome(direction, &mut self.events, id)
+    }
+
+    fn drain(&mut self) {
+        while let Some(work) = self.work.pop_front() {
+            self.deliver(work);
+        }
+    }
+
+    fn deliver(&mut self, work: Work) {
+        let Work { stream: id, direction, step, piece, of_reply } = work;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_over(direction) || stream.reply.is_some() != of_reply {
+            return;
+        }
+        let Some(index) = stream.slot_at(direction, step) else {
+            if stream.emit(direction, piece) {
+                self.touched.insert(id);
+            }
+            return;
+        };
+        let limit = self.process.0.limits.body;
+        let Some(slot) = stream.slots.get_mut(index) else { return };
+        if direction == Direction::Response && slot.context.is_none() {
+            // A filter that never saw the request does not see the answer, as in Envoy.
+            self.work.push_back(Work {
+                stream: id,
+                direction,
+                step: step.saturating_add(1),
+                piece,
+                of_reply,
+            });
+            return;
+        }
+        if slot.lane(direction).waits() {
+            if !slot.lane(direction).wait(piece, limit) {
+                self.too_large(id, direction);
+            }
+            return;
+        }
+        self.filter(id, direction, step, index, piece);
+    }
+
+    /// Runs one filter's callback for a piece and lets on what it does not hold.
+    fn filter(&mut self, id: u64, direction: Direction, step: usize, index: usize, piece: Piece) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let info = Arc::clone(&stream.info);
+        let replying = stream.reply.is_some();
+        let Some(slot) = stream.slots.get_mut(index) else { return };
+        let (vm_id, Some(vm)) = (slot.vm, self.vms.get_mut(&slot.vm)) else { return };
+        if let Some(trap) = vm.trap().cloned() {
+            if replying && direction == Direction::Response {
+                let step = step.saturating_add(1);
+                self.work.push_back(Work { stream: id, direction, step, piece, of_reply: replying });
+            } else {
+                self.fail_stream(id, trap);
+            }
+            return;
+        }
+        if let Err(trap) = chain::ensure_context(slot, vm, StreamId(id), info) {
+            self.trapped(vm_id, Some(id), trap);
+            return;
+        }
+        match chain::call(slot, vm, direction, piece, self.process.0.limits.body) {
+            Ok(chain::Verdict::Continue) => self.release(id, direction, step),
+            Ok(chain::Verdict::Hold) => {}
+            Ok(chain::Verdict::TooLarge) => self.too_large(id, direction),
+            Err(trap) => self.trapped(vm_id, Some(id), trap),
+        }
+        self.after_call(vm_id);
+    }
+
+    /// Sends on what the filter at a step holds, and then what waited for it.
+    fn release(&mut self, id: u64, direction: Direction, step: usize) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let of_reply = stream.reply.is_some();
+        let Some(index) = stream.slot_at(direction, step) else { return };
+        let Some(slot) = stream.slots.get_mut(index) else { return };
+        let Some(vm) = self.vms.get_mut(&slot.vm) else { return };
+        let (held, waiting) = chain::release(slot, vm, direction);
+        let next = step.saturating_add(1);
+        self.work.extend(held.into_iter().map(|piece| Work {
+            stream: id,
+            direction,
+            step: next,
+            piece,
+            of_reply,
+        }));
+        self.work.extend(waiting.into_iter().map(|piece| Work {
+            stream: id,
+            direction,
+            step,
+            piece,
+            of_reply,
+        }));
+    }
+
+    /// Carries out what the callbacks of a VM asked for. Called after every call into it.
+    fn after_call(&mut self, vm_id: u64) {
+        let Some(vm) = self.vms.get_mut(&vm_id) else { return };
+        let state = vm.state();
+        self.calls.append(&mut state.calls);
+        let actions = core::mem::take(&mut state.actions);
+        for action in actions {
+            self.act(vm_id, action);
+        }
+        if let Some(trap) = self.vms.get(&vm_id).and_then(Vm::trap).cloned() {
+            self.trapped(vm_id, None, trap);
+        }
+    }
+
+    fn act(&mut self, vm_id: u64, action: Action) {
+        let Some(vm) = self.vms.get_mut(&vm_id) else { return };
+        let mut stream_of = |context| vm.state().stream_context(context).map(|stream| stream.stream.0);
+        match action {
+            Action::Continue { context, direction } => {
+                let Some(id) = stream_of(context) else { return };
+                if let Some(step) =
+                    self.streams.get(&id).and_then(|stream| stream.held_step(vm_id, context, direction))
+                {
+                    self.release(id, direction, step);
+                }
+            }
+            Action::Reply { context, reply } => {
+                if let Some(id) = stream_of(context) {
+                    self.reply(id, &reply, None);
+                }
+            }
+            Action::Close { context } => {
+                if let Some(stream) =
+                    stream_of(context).and_then(|id| self.streams.get_mut(&id).map(|stream| (id, stream)))
+                {
+                    stream.1.end(Ended::Reset);
+                    self.touched.insert(stream.0);
+                }
+            }
+            Action::Done { root } => {
+                let _ = vm.delete_context(root);
+            }
+        }
+    }
+
+    /// Answers a stream in the upstream's place; the first answer counts. When the client already
+    /// has response headers, nothing but a reset is left.
+    fn reply(&mut self, id: u64, reply: &Reply, trap: Option<Trap>) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_ended() || stream.reply.is_some() {
+            return;
+        }
+        self.touched.insert(id);
+        if stream.has_answered() {
+            stream.end(Ended::Reset);
+            return;
+        }
+        let pieces = reply::pieces(reply, stream.is_grpc);
+        stream.begin_reply(reply, trap);
+        for slot in &mut stream.slots {
+            *slot.lane(Direction::Response) = Lane::default();
+            if let (Some(context), Some(vm)) = (slot.context, self.vms.get_mut(&slot.vm))
+                && let Some(seen) = vm.state().stream_context(context)
+            {
+                seen.response = crate::state::View::default();
+            }
+        }
+        let direction = Direction::Response;
+        self.work.extend(pieces.into_iter().map(|piece| Work {
+            stream: id,
+            direction,
+            step: 0,
+            piece,
+            of_reply: true,
+        }));
+    }
+
+    fn too_large(&mut self, id: u64, direction: Direction) {
+        let (status, details) = match direction {
+            Direction::Request => (413, "request_payload_too_large"),
+            Direction::Response => (500, "response_payload_too_large"),
+        };
+        let reply = Reply { status, details: details.to_owned(), ..Reply::default() };
+        self.reply(id, &reply, None);
+    }
+
+    fn fail_stream(&mut self, id: u64, trap: Trap) {
+        let reply = Reply { status: 503, details: "wasm_fail_stream".to_owned(), ..Reply::default() };
+        self.reply(id, &reply, Some(trap));
+    }
+
+    /// A VM was stopped: the stream it ran for and every one that it holds fail closed. (Envoy lets
+    /// held streams wait for their timeout; the answer is the same.)
+    fn trapped(&mut self, vm: u64, current: Option<u64>, trap: Trap) {
+        let held = self.streams.iter().filter(|(id, stream)| {
+            current == Some(**id) || stream.slots.iter().any(|slot| slot.vm == vm && slot.is_holding())
+        });
+        let mut held: Vec<u64> = held.map(|(id, _)| *id).collect();
+        held.sort_unstable();
+        for id in held {
+            self.fail_stream(id, trap.clone());
+        }
+    }
+
+    /// Makes events of what happened to streams, but for the one that is being driven.
+    fn collect(&mut self, driven: Option<StreamId>) {
+        for id in core::mem::take(&mut self.touched) {
+            if driven != Some(StreamId(id))
+                && let Some(stream) = self.streams.get_mut(&id)
+            {
+                stream.events(&mut self.events, StreamId(id));
+            }
+        }
+    }
+}

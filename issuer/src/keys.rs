@@ -91,6 +91,9 @@ impl SigningKey {
     ///
     /// `alg` is not of the key's family.
     pub fn sign(&self, alg: Alg, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if !alg.fits(self.material.kind()) {
+            return Err(KeyError::new(format!("`{alg}` does not fit the key `{}`", self.kid)));
+        }
         self.material.sign(alg, message)
     }
 
@@ -170,9 +173,8 @@ mod tests {
 
     #[test]
     fn system_randomness_makes_another_key_each_time() {
-        let [a, b] = [(); 2].map(|()| {
-            SigningKey::generate(&Seed::from_os().unwrap(), "a", Kind::Ed25519).unwrap().jwk()
-        });
+        let [a, b] = [(); 2]
+            .map(|()| SigningKey::generate(&Seed::from_os().unwrap(), "a", Kind::Ed25519).unwrap().jwk());
         assert_ne!(a, b);
     }
 

@@ -70,7 +70,10 @@ impl Token {
     /// The bytes of the token, without a signature.
     #[must_use]
     pub fn raw(&self) -> Raw {
-        Raw::new(Value::Object(self.header.clone()).to_string(), Value::Object(self.claims.clone()).to_string())
+        Raw::new(
+            Value::Object(self.header.clone()).to_string(),
+            Value::Object(self.claims.clone()).to_string(),
+        )
     }
 }
 

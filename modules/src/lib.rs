@@ -15,6 +15,10 @@ pub struct Module {
 pub const JWT_AUTH: Module =
     Module { name: "jwt-auth", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_jwt_auth.wasm")) };
 
+/// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
+pub const VECTORS: Module =
+    Module { name: "vectors", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_vectors.wasm")) };
+
 /// Every plugin of the bundle.
 pub const ALL: &[Module] = &[JWT_AUTH];
 

@@ -218,7 +218,7 @@ pub fn jwt_authn(fields: &Value) -> Value {
 }
 
 /// A filter whose configuration Envoy follows in a [`super::Discovered`] file, so that it can be
-/// swapped while requests flow. Until the first one is there, requests get 503.
+/// swapped while requests flow. Until the first one is there, requests get 500.
 #[must_use]
 pub fn discovered(name: &str, file: &super::Discovered) -> Value {
     json!({

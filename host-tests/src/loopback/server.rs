@@ -138,6 +138,13 @@ impl Upstream {
     pub fn seen(&self) -> Vec<Seen> {
         locked(&self.0.record).seen.iter().cloned().collect()
     }
+
+    /// [`Upstream::seen`], forgetting them: for a test that makes more requests than are
+    /// remembered, or asks what one request did.
+    #[must_use]
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut locked(&self.0.record).seen).into()
+    }
 }
 
 /// A scripted server, such as an issuer's JWK Set address: it gives every request the answer that

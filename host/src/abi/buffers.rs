@@ -15,7 +15,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// At most `max` bytes from `start`; past the end there are none.
-fn bytes(mut caller: Guest<'_>, kind: u32, start: u32, max: u32, address_at: u32, size_at: u32) -> wasmtime::Result<u32> {
+fn bytes(
+    mut caller: Guest<'_>,
+    kind: u32,
+    start: u32,
+    max: u32,
+    address_at: u32,
+    size_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::GetBufferBytes, |guest| {
         guest.check(address_at, 4)?;
         guest.check(size_at, 4)?;
@@ -39,7 +46,14 @@ fn status(mut caller: Guest<'_>, kind: u32, size_at: u32, flags_at: u32) -> wasm
 
 /// Puts bytes in the place of `size` bytes from `start`. As in Envoy: at 0 with size 0 it prepends,
 /// at or past the end it appends, with the whole size it replaces.
-fn set(mut caller: Guest<'_>, kind: u32, start: u32, size: u32, address: u32, length: u32) -> wasmtime::Result<u32> {
+fn set(
+    mut caller: Guest<'_>,
+    kind: u32,
+    start: u32,
+    size: u32,
+    address: u32,
+    length: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::SetBufferBytes, |guest| {
         let new = guest.bytes(address, length)?;
         let limit = guest.state().process.0.limits.body;

@@ -47,6 +47,9 @@ fn http_call(
         let trailers = Headers::decode(guest.slice(trailers, trailers_size)?).ok_or(Status::BadArgument)?;
         guest.check(token_at, 4)?;
         guest.about(&cluster);
+        if body.len() > guest.state().process.0.limits.body {
+            return Err(Status::InternalFailure.into());
+        }
         let complete = [":method", ":path", ":authority"].iter().all(|name| headers.contains(name));
         if !complete || i32::try_from(timeout).is_err() || !guest.state().process.has_cluster(&cluster) {
             return Err(Status::BadArgument.into());

@@ -4,6 +4,9 @@ use crate::state::State;
 use crate::status::{Failure, Status};
 use wasmtime::{AsContext, AsContextMut, Caller, Memory};
 
+/// Bytes of a subject that the record keeps.
+const MAX_SUBJECT: usize = 256;
+
 /// The guest in the middle of a host call.
 pub(crate) struct Guest<'a, 'b> {
     caller: &'a mut Caller<'b, State>,
@@ -25,7 +28,8 @@ impl<'a, 'b> Guest<'a, 'b> {
     pub(crate) fn about(&mut self, subject: &[u8]) {
         let state = self.caller.data_mut();
         if state.process.0.recorder.is_keeping() {
-            state.subject = String::from_utf8_lossy(subject).into_owned();
+            state.subject =
+                String::from_utf8_lossy(subject.get(..MAX_SUBJECT).unwrap_or(subject)).into_owned();
         }
     }
 
@@ -46,11 +50,6 @@ impl<'a, 'b> Guest<'a, 'b> {
     /// Is there memory for so many bytes?
     pub(crate) fn check(&self, address: u32, size: u32) -> Result<(), Failure> {
         self.slice(address, size).map(|_| ())
-    }
-
-    pub(crate) fn word(&self, address: u32) -> Result<u32, Failure> {
-        let bytes = self.slice(address, 4)?.first_chunk::<4>().ok_or(Status::InvalidMemoryAccess)?;
-        Ok(u32::from_le_bytes(*bytes))
     }
 
     pub(crate) fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Failure> {

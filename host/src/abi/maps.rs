@@ -6,7 +6,7 @@
 use super::{HostCall, answer};
 use crate::headers::Headers;
 use crate::state::State;
-use crate::status::{MapKind, Status};
+use crate::status::{Failure, MapKind, Status};
 use wasmtime::{Caller, Linker};
 
 type Guest<'a> = Caller<'a, State>;
@@ -44,7 +44,14 @@ fn set_pairs(mut caller: Guest<'_>, map: u32, address: u32, size: u32) -> wasmti
     })
 }
 
-fn value(mut caller: Guest<'_>, map: u32, name: u32, name_size: u32, address_at: u32, size_at: u32) -> wasmtime::Result<u32> {
+fn value(
+    mut caller: Guest<'_>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    address_at: u32,
+    size_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::GetMapValue, |guest| {
         let kind = MapKind::from_code(map)?;
         let name = guest.bytes(name, name_size)?;
@@ -65,22 +72,38 @@ fn size(mut caller: Guest<'_>, map: u32, size_at: u32) -> wasmtime::Result<u32> 
     })
 }
 
-fn add(mut caller: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, size: u32) -> wasmtime::Result<u32> {
+fn add(
+    mut caller: Guest<'_>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    value: u32,
+    size: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::AddMapValue, |guest| {
         let kind = MapKind::from_code(map)?;
         let (name, value) = (guest.bytes(name, name_size)?, guest.bytes(value, size)?);
         guest.about(&name);
-        guest.state().map_mut(kind)?.add(&name, value);
+        let headers = room(guest.state().map_mut(kind)?, &name, &value)?;
+        headers.add(&name, value);
         Ok(())
     })
 }
 
-fn replace(mut caller: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, size: u32) -> wasmtime::Result<u32> {
+fn replace(
+    mut caller: Guest<'_>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    value: u32,
+    size: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::ReplaceMapValue, |guest| {
         let kind = MapKind::from_code(map)?;
         let (name, value) = (guest.bytes(name, name_size)?, guest.bytes(value, size)?);
         guest.about(&name);
-        guest.state().map_mut(kind)?.replace(&name, value);
+        let headers = room(guest.state().map_mut(kind)?, &name, &value)?;
+        headers.replace(&name, value);
         Ok(())
     })
 }
@@ -93,4 +116,9 @@ fn remove(mut caller: Guest<'_>, map: u32, name: u32, name_size: u32) -> wasmtim
         guest.state().map_mut(kind)?.remove(&name);
         Ok(())
     })
+}
+
+fn room<'a>(headers: &'a mut Headers, name: &[u8], value: &[u8]) -> Result<&'a mut Headers, Failure> {
+    let fits = headers.has_room_for(name.len().saturating_add(value.len()));
+    if fits { Ok(headers) } else { Err(Status::InternalFailure.into()) }
 }

@@ -132,7 +132,13 @@ fn call_foreign_function(
     })
 }
 
-fn define_metric(mut caller: Guest<'_>, kind: u32, name: u32, size: u32, id_at: u32) -> wasmtime::Result<u32> {
+fn define_metric(
+    mut caller: Guest<'_>,
+    kind: u32,
+    name: u32,
+    size: u32,
+    id_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::DefineMetric, |guest| {
         let name = guest.bytes(name, size)?;
         guest.check(id_at, 4)?;
@@ -150,11 +156,15 @@ fn metric(mut caller: Guest<'_>, id: u32, value_at: u32) -> wasmtime::Result<u32
 }
 
 fn record_metric(mut caller: Guest<'_>, id: u32, value: u64) -> wasmtime::Result<u32> {
-    answer(&mut caller, HostCall::RecordMetric, |guest| Ok(guest.state().process.0.metrics.record(id, value)?))
+    answer(&mut caller, HostCall::RecordMetric, |guest| {
+        Ok(guest.state().process.0.metrics.record(id, value)?)
+    })
 }
 
 fn increment_metric(mut caller: Guest<'_>, id: u32, by: i64) -> wasmtime::Result<u32> {
-    answer(&mut caller, HostCall::IncrementMetric, |guest| Ok(guest.state().process.0.metrics.increment(id, by)?))
+    answer(&mut caller, HostCall::IncrementMetric, |guest| {
+        Ok(guest.state().process.0.metrics.increment(id, by)?)
+    })
 }
 
 /// Fills bytes from the process's randomness; `false` when there is none.

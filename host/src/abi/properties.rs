@@ -15,7 +15,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn value(mut caller: Guest<'_>, path: u32, path_size: u32, address_at: u32, size_at: u32) -> wasmtime::Result<u32> {
+fn value(
+    mut caller: Guest<'_>,
+    path: u32,
+    path_size: u32,
+    address_at: u32,
+    size_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::GetProperty, |guest| {
         let path = guest.bytes(path, path_size)?;
         guest.check(address_at, 4)?;

@@ -18,7 +18,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn data(mut caller: Guest<'_>, key: u32, key_size: u32, address_at: u32, size_at: u32, cas_at: u32) -> wasmtime::Result<u32> {
+fn data(
+    mut caller: Guest<'_>,
+    key: u32,
+    key_size: u32,
+    address_at: u32,
+    size_at: u32,
+    cas_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::GetSharedData, |guest| {
         let key = guest.bytes(key, key_size)?;
         for place in [address_at, size_at, cas_at] {
@@ -33,7 +40,14 @@ fn data(mut caller: Guest<'_>, key: u32, key_size: u32, address_at: u32, size_at
     })
 }
 
-fn set_data(mut caller: Guest<'_>, key: u32, key_size: u32, value: u32, size: u32, cas: u32) -> wasmtime::Result<u32> {
+fn set_data(
+    mut caller: Guest<'_>,
+    key: u32,
+    key_size: u32,
+    value: u32,
+    size: u32,
+    cas: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::SetSharedData, |guest| {
         let (key, value) = (guest.bytes(key, key_size)?, guest.bytes(value, size)?);
         guest.about(&key);
@@ -55,7 +69,14 @@ fn register(mut caller: Guest<'_>, name: u32, name_size: u32, id_at: u32) -> was
 }
 
 /// An empty `vm_id` is the guest's own, as in Envoy.
-fn resolve(mut caller: Guest<'_>, vm: u32, vm_size: u32, name: u32, name_size: u32, id_at: u32) -> wasmtime::Result<u32> {
+fn resolve(
+    mut caller: Guest<'_>,
+    vm: u32,
+    vm_size: u32,
+    name: u32,
+    name_size: u32,
+    id_at: u32,
+) -> wasmtime::Result<u32> {
     answer(&mut caller, HostCall::ResolveQueue, |guest| {
         let vm = guest.bytes(vm, vm_size)?;
         let name = guest.bytes(name, name_size)?;

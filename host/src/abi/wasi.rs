@@ -112,7 +112,13 @@ fn errno(
     Ok(code)
 }
 
-fn fd_write(mut caller: Caller<'_, State>, fd: u32, vectors: u32, count: u32, written_at: u32) -> wasmtime::Result<u32> {
+fn fd_write(
+    mut caller: Caller<'_, State>,
+    fd: u32,
+    vectors: u32,
+    count: u32,
+    written_at: u32,
+) -> wasmtime::Result<u32> {
     errno(&mut caller, HostCall::FdWrite, |guest| {
         let level = match fd {
             1 => LogLevel::Info,
@@ -154,7 +160,12 @@ fn random_get(mut caller: Caller<'_, State>, address: u32, size: u32) -> wasmtim
 }
 
 /// The wall clock (0) and the monotonic one (1), as Envoy since 1.23 offers them.
-fn clock_time_get(mut caller: Caller<'_, State>, clock: u32, _precision: u64, time_at: u32) -> wasmtime::Result<u32> {
+fn clock_time_get(
+    mut caller: Caller<'_, State>,
+    clock: u32,
+    _precision: u64,
+    time_at: u32,
+) -> wasmtime::Result<u32> {
     errno(&mut caller, HostCall::ClockTimeGet, |guest| {
         let clocks = guest.state().process.clock();
         let time = match clock {

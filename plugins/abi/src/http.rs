@@ -72,8 +72,14 @@ pub struct Call<'c> {
 /// [`Refused`] where the cluster does not exist or the call cannot be made.
 pub fn dispatch(call: Call<'_>) -> Result<u32, Refused> {
     // Through the SDK, which has to know the token to dispatch the answer.
-    proxy_wasm::hostcalls::dispatch_http_call(call.cluster, call.headers.to_vec(), None, Vec::new(), call.timeout)
-        .map_err(|status: Status| Refused(status as u32))
+    proxy_wasm::hostcalls::dispatch_http_call(
+        call.cluster,
+        call.headers.to_vec(),
+        None,
+        Vec::new(),
+        call.timeout,
+    )
+    .map_err(|status: Status| Refused(status as u32))
 }
 
 /// At most `max` bytes of the body of the answer to an HTTP call.

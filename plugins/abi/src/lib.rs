@@ -39,6 +39,15 @@ pub fn now() -> Result<UnixTime, Refused> {
     sys::current_time_nanoseconds().map(|nanos| UnixTime::from_nanos(nanos.into()))
 }
 
+/// Nanoseconds on a clock that never goes back and that all workers of a proxy share.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not tell.
+pub fn monotonic() -> Result<u64, Refused> {
+    sys::monotonic_nanoseconds()
+}
+
 /// Asks for `on_tick` every `period`; zero stops it.
 ///
 /// # Errors

@@ -22,7 +22,12 @@ pub fn deny(denial: &Denial) -> Result<(), Refused> {
         optional.iter().filter_map(|(name, value)| Some((name.as_bytes(), value.as_ref()?.as_bytes()))),
     );
     let details = format!("portcullis_{}", denial.code().as_str().to_ascii_lowercase());
-    sys::send_local_response(denial.status().into(), details.as_bytes(), &pairs::write(&headers), body.as_bytes())
+    sys::send_local_response(
+        denial.status().into(),
+        details.as_bytes(),
+        &pairs::write(&headers),
+        body.as_bytes(),
+    )
 }
 
 /// Answers that nothing can be checked: for a host call that was refused.

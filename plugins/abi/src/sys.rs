@@ -68,9 +68,6 @@ imports! {
         key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, cas: *mut u32,
     );
     fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32);
-    fn proxy_register_shared_queue(name: *const u8, name_size: usize, id: *mut u32);
-    fn proxy_enqueue_shared_queue(id: u32, data: *const u8, size: usize);
-    fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, size: *mut usize);
     fn proxy_continue_stream(kind: u32);
     fn proxy_send_local_response(
         status: u32, details: *const u8, details_size: usize, body: *const u8, body_size: usize,
@@ -84,6 +81,29 @@ imports! {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32);
     fn proxy_increment_metric(id: u32, offset: i64);
     fn proxy_record_metric(id: u32, value: u64);
+}
+
+/// WASI's clock, of which Envoy and other hosts offer the monotonic one as well.
+#[cfg(target_arch = "wasm32")]
+mod wasi {
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod wasi {
+    pub(super) unsafe fn clock_time_get(_: u32, _: u64, _: *mut u64) -> u32 {
+        super::Refused::UNIMPLEMENTED.0
+    }
+}
+
+pub(crate) fn monotonic_nanoseconds() -> Result<u64, Refused> {
+    const MONOTONIC: u32 = 1;
+    let mut time = 0;
+    // SAFETY: as below.
+    done(unsafe { wasi::clock_time_get(MONOTONIC, 1, &raw mut time) }).map(|()| time)
 }
 
 fn done(status: u32) -> Result<(), Refused> {
@@ -159,19 +179,6 @@ pub(crate) fn shared_data(key: &[u8]) -> Result<(Vec<u8>, u32), Refused> {
 
 pub(crate) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<(), Refused> {
     done(unsafe { import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
-}
-
-pub(crate) fn register_queue(name: &[u8]) -> Result<u32, Refused> {
-    let mut id = 0;
-    done(unsafe { import::proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
-}
-
-pub(crate) fn enqueue(id: u32, value: &[u8]) -> Result<(), Refused> {
-    done(unsafe { import::proxy_enqueue_shared_queue(id, value.as_ptr(), value.len()) })
-}
-
-pub(crate) fn dequeue(id: u32) -> Result<Vec<u8>, Refused> {
-    owned(|data, size| unsafe { import::proxy_dequeue_shared_queue(id, data, size) })
 }
 
 pub(crate) fn continue_request() -> Result<(), Refused> {

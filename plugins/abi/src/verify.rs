@@ -37,7 +37,8 @@ impl Arithmetic {
     pub fn probe() -> Self {
         let arithmetic = Self { host: true, buffers: RefCell::default() };
         let Some(known) = KnownSignature::new() else { return Self { host: false, ..arithmetic } };
-        let answer = |text: &str| arithmetic.ask_host(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
+        let answer =
+            |text: &str| arithmetic.ask_host(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
         let host = answer(KNOWN_TEXT) == Some(Ok(()))
             && answer("another text") == Some(Err(VerifyError::Mismatch))
             && answer(KNOWN_TEXT) == Some(Ok(()));
@@ -73,9 +74,7 @@ impl Arithmetic {
             _ => signature,
         };
         argument.clear();
-        for (field, bytes) in
-            [(1, hash.as_str().as_bytes()), (2, public_key), (3, signature), (4, message)]
-        {
+        for (field, bytes) in [(1, hash.as_str().as_bytes()), (2, public_key), (3, signature), (4, message)] {
             write_field(field, bytes, argument);
         }
         let answer = foreign(FUNCTION, argument).ok()?;
@@ -151,7 +150,8 @@ mod tests {
     #[test]
     fn the_known_signature_is_good() {
         let known = KnownSignature::new().unwrap();
-        let verify = |text: &str| Software.verify(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
+        let verify =
+            |text: &str| Software.verify(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
         assert_eq!(verify(KNOWN_TEXT), Ok(()));
         assert_eq!(verify("another text"), Err(VerifyError::Mismatch));
     }
@@ -170,7 +170,8 @@ mod tests {
         let arithmetic = Arithmetic::probe();
         assert!(!arithmetic.uses_host());
         let known = KnownSignature::new().unwrap();
-        let verify = |text: &str| arithmetic.verify(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
+        let verify =
+            |text: &str| arithmetic.verify(&known.key, Algorithm::Es256, text.as_bytes(), &known.signature);
         assert_eq!(verify(KNOWN_TEXT), Ok(()));
         assert_eq!(verify("another text"), Err(VerifyError::Mismatch));
     }

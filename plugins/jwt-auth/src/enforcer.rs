@@ -10,7 +10,7 @@ use portcullis_abi::{
     reply,
     verify::Arithmetic,
 };
-use portcullis_core::Denial;
+use portcullis_core::{Code, Denial};
 use portcullis_jwt::{Decision, Permit, Policy, Request};
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
     metrics::Metrics,
 };
 
+/// How often one callback judges a request whose keys change while it is judged.
+const JUDGEMENTS: usize = 3;
 /// The name under which later filters find the verified claims.
 const PROPERTY: &[&str] = &["portcullis_jwt"];
 
@@ -54,24 +56,35 @@ impl Enforcer {
         let headers = http::headers(Map::RequestHeaders)?;
         let request = Request::new(&headers);
         let now = abi::now()?;
-        // Held only while deciding: effects may come back to this worker.
-        let decision = {
-            let keys = self.keys.try_borrow().map_err(|_| Refused::UNREADABLE)?;
-            self.policy.decide(&request, &*keys, &self.arithmetic, now)
-        };
-        match decision {
-            Decision::Permit(permit) => self.permit(&permit),
-            Decision::Deny(denial) => self.deny(&request, &denial),
-            Decision::Need(need) => {
-                let answer = {
-                    let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
-                    keys.need(need, stream)
-                };
-                match answer {
-                    Answer::Wait => Ok(Verdict::Wait),
-                    Answer::Refuse(denial) => self.deny(&request, &denial),
-                }
+        for _ in 0..JUDGEMENTS {
+            // Held only while deciding: effects may come back to this worker.
+            let decision = {
+                let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
+                keys.read_clock();
+                self.policy.decide(&request, &*keys, &self.arithmetic, now)
+            };
+            let need = match decision {
+                Decision::Permit(permit) => return self.permit(&permit),
+                Decision::Deny(denial) => return self.deny(&request, &denial),
+                Decision::Need(need) => need,
+            };
+            let answer = {
+                let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
+                keys.need(need, stream)
+            };
+            match answer {
+                Answer::Again => {}
+                Answer::Wait => return Ok(Verdict::Wait),
+                Answer::Refuse(denial) => return self.deny(&request, &denial),
             }
+        }
+        self.deny(&request, &Denial::new(Code::KeysUnavailable, "the keys change faster than they are used"))
+    }
+
+    /// The request `stream` waits no more.
+    pub(crate) fn forget(&self, stream: u32) {
+        if let Ok(mut keys) = self.keys.try_borrow_mut() {
+            keys.forget(stream);
         }
     }
 
@@ -103,15 +116,15 @@ impl Enforcer {
 
     /// Answers the request of the effective context, which waited in vain.
     pub(crate) fn refuse(&self, denial: &Denial) {
-        let answered = http::headers(Map::RequestHeaders)
-            .and_then(|headers| self.deny(&Request::new(&headers), denial));
+        let answered =
+            http::headers(Map::RequestHeaders).and_then(|headers| self.deny(&Request::new(&headers), denial));
         if let Err(refused) = answered {
             self.fail(refused);
         }
     }
 
     fn fail(&self, refused: Refused) -> Verdict {
-        self.metrics.denied(portcullis_core::Code::InternalError);
+        self.metrics.denied(Code::InternalError);
         log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
         // Without an answer the request stays paused and the proxy's own timeout ends it: that
         // is still a refusal.

@@ -34,9 +34,8 @@ impl Context for Filter {
         // A client that goes away while it waits leaves nothing behind.
         if self.waits
             && let Some(enforcer) = &self.enforcer
-            && let Ok(mut keys) = enforcer.keys.try_borrow_mut()
         {
-            keys.forget(self.id);
+            enforcer.forget(self.id);
         }
         true
     }

@@ -1,7 +1,8 @@
-//! Counters with stable names and a bounded number of labels.
+//! Counters and gauges with stable names and a bounded number of labels.
 
-use portcullis_abi::metrics::Counter;
+use portcullis_abi::metrics::{Counter, Gauge};
 use portcullis_core::Code;
+use portcullis_jwt::life::{self, Failure, Status};
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
@@ -25,5 +26,52 @@ impl Metrics {
         if let Some((_, counter)) = self.denied.iter().find(|(own, _)| *own == code) {
             counter.increment();
         }
+    }
+}
+
+/// What operators see of one issuer's key set. Gauges are this worker's; with several workers the
+/// last to write shows.
+pub(crate) struct IssuerMetrics {
+    prefix: String,
+    keys: Gauge,
+    age: Gauge,
+    phase: Gauge,
+    next_refresh: Gauge,
+    waiting: Gauge,
+}
+
+impl IssuerMetrics {
+    /// The metrics of the issuer called `issuer` in the configuration.
+    pub(crate) fn new(issuer: &str) -> Self {
+        let label: String =
+            issuer.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let prefix = format!("portcullis.jwt.issuer.{label}");
+        let gauge = |name: &str| Gauge::new(&format!("{prefix}.{name}"));
+        Self {
+            keys: gauge("keys"),
+            age: gauge("age_seconds"),
+            phase: gauge("phase"),
+            next_refresh: gauge("next_refresh_seconds"),
+            waiting: gauge("waiting"),
+            prefix,
+        }
+    }
+
+    /// Shows the state of the set; `phase` counts from 0 for empty to 5 for the last resort.
+    pub(crate) fn show(&self, status: &Status) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.keys.set(number(status.keys));
+        self.age.set(status.age.map_or(0, |age| age.as_secs()));
+        self.phase.set(status.phase as u64);
+        self.next_refresh.set(status.next_refresh.map_or(0, |next| next.as_secs()));
+        self.waiting.set(number(status.waiting));
+    }
+
+    pub(crate) fn count(&self, counter: life::Counter) {
+        Counter::new(&format!("{}.{}", self.prefix, counter.label())).increment();
+    }
+
+    pub(crate) fn failed(&self, failure: &Failure) {
+        Counter::new(&format!("{}.fetch_failed.{}", self.prefix, failure.label())).increment();
     }
 }

@@ -20,6 +20,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// How soon a request's need is acted upon. An idle tick costs a clock reading.
+const TICK: Duration = Duration::from_millis(20);
+
 /// The worker.
 pub(crate) struct Root {
     id: u32,
@@ -33,12 +36,11 @@ impl Root {
 
     /// Reads the whole configuration before anything changes: what is refused leaves the previous
     /// configuration at work.
-    fn configure(&self, size: usize) -> Result<Enforcer, String> {
+    fn configure(size: usize) -> Result<Enforcer, String> {
         let document = abi::plugin_configuration(size).map_err(|refused| refused.to_string())?;
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
-        let now = abi::now().map_err(|refused| refused.to_string())?;
         Ok(Enforcer {
-            keys: RefCell::new(KeyStore::new(&policy, self.id, now)),
+            keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
             metrics: Metrics::new(),
             policy,
@@ -52,9 +54,14 @@ impl Root {
                 // The client has gone.
                 continue;
             }
-            if enforcer.enforce(stream) == Verdict::Continue {
-                // Refused only where the request has ended in the meantime.
-                let _ = abi::http::resume_request();
+            match enforcer.enforce(stream) {
+                Verdict::Continue => {
+                    enforcer.forget(stream);
+                    // Refused only where the request has ended in the meantime.
+                    let _ = abi::http::resume_request();
+                }
+                Verdict::Answered => enforcer.forget(stream),
+                Verdict::Wait => {}
             }
         }
         for (stream, denial) in wakes.refuse {
@@ -84,18 +91,21 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match self.configure(size) {
+        match Self::configure(size) {
             Ok(enforcer) => {
                 for warning in enforcer.policy.warnings() {
                     log::write(Level::Warn, || format!("configuration: {warning}"));
                 }
                 let arithmetic = if enforcer.arithmetic.uses_host() { "the host" } else { "the module" };
                 log::write(Level::Info, || format!("configured; signatures are verified by {arithmetic}"));
-                let enforcer = Rc::new(enforcer);
-                self.enforcer = Some(enforcer);
-                if abi::set_tick_period(Duration::from_millis(20)).is_err() {
-                    log::write(Level::Warn, || "no timer: remote key sets cannot be fetched".into());
+                let is_remote = enforcer.keys.borrow().is_remote();
+                if is_remote && abi::set_tick_period(TICK).is_err() {
+                    log::write(Level::Error, || {
+                        "configuration refused: no timer, so no key set can be fetched".into()
+                    });
+                    return false;
                 }
+                self.enforcer = Some(Rc::new(enforcer));
                 true
             }
             Err(reason) => {

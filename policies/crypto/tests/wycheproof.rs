@@ -38,17 +38,17 @@ fn rs512_agrees() {
 
 #[test]
 fn ps256_agrees() {
-    check(Algorithm::Ps256, 190, 135, 0);
+    check(Algorithm::Ps256, 191, 221, 153);
 }
 
 #[test]
 fn ps384_agrees() {
-    check(Algorithm::Ps384, 190, 92, 0);
+    check(Algorithm::Ps384, 191, 92, 29);
 }
 
 #[test]
 fn ps512_agrees() {
-    check(Algorithm::Ps512, 132, 47, 0);
+    check(Algorithm::Ps512, 133, 92, 161);
 }
 
 #[test]
@@ -73,17 +73,17 @@ fn eddsa_agrees() {
 
 #[test]
 fn hs256_agrees() {
-    check(Algorithm::Hs256, 33, 108, 33);
+    check(Algorithm::Hs256, 30, 108, 36);
 }
 
 #[test]
 fn hs384_agrees() {
-    check(Algorithm::Hs384, 33, 108, 33);
+    check(Algorithm::Hs384, 30, 108, 36);
 }
 
 #[test]
 fn hs512_agrees() {
-    check(Algorithm::Hs512, 33, 108, 33);
+    check(Algorithm::Hs512, 30, 108, 36);
 }
 
 #[test]

@@ -103,9 +103,7 @@ fn is_string_or_strings(value: &Value<'_>) -> bool {
 fn time(claims: &Object<'_>, name: &str) -> Result<Option<UnixTime>, Denial> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::Number(text)) => {
-            numeric_date(text).map(Some).ok_or_else(|| wrong_type(name, "a number"))
-        }
+        Some(Value::Number(text)) => numeric_date(text).map(Some).ok_or_else(|| wrong_type(name, "a number")),
         Some(_) => Err(wrong_type(name, "a number")),
     }
 }
@@ -167,12 +165,12 @@ impl ClaimChecks {
         // Without `iat` the rest of the life is what can be known.
         let lifetime = exp.saturating_since(times.iat.unwrap_or(now.saturating_add(skew)));
         if lifetime > maximum {
-            let detail = format!("lives {} s, at most {} s are allowed", lifetime.as_secs(), maximum.as_secs());
+            let detail =
+                format!("lives {} s, at most {} s are allowed", lifetime.as_secs(), maximum.as_secs());
             return Err(Denial::new(Code::LifetimeTooLong, detail));
         }
         Ok(())
     }
-
 }
 
 /// The claim at `path`; `null` is absence, so that it satisfies nothing.

@@ -8,6 +8,7 @@ use core::fmt;
 
 pub mod duration;
 pub(crate) mod raw;
+mod remote;
 pub(crate) mod resolve;
 
 /// Why a configuration was refused: where, and what would be right.
@@ -50,7 +51,12 @@ pub(crate) fn read(document: &[u8]) -> Result<raw::Config<'_>, ConfigError> {
         .map_err(|error| ConfigError::new(".", alloc::format!("{error}; the configuration is UTF-8 JSON")))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let config = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| ConfigError::new(error.path().to_string(), error.inner().to_string()))?;
+        .map_err(|error| ConfigError::new(known(&error.path().to_string()), error.inner().to_string()))?;
     deserializer.end().map_err(|error| ConfigError::new(".", error.to_string()))?;
     Ok(config)
+}
+
+/// The document's root where the reader has no better place: it says `?` for a cut document.
+fn known(path: &str) -> &str {
+    if path == "?" { "." } else { path }
 }

@@ -28,9 +28,10 @@ impl Forward {
 
     /// The headers for one token's verified claims. An absent claim sets nothing.
     pub(crate) fn render(&self, payload: &[u8], claims: &Object<'_>) -> Vec<(HeaderName, Vec<u8>)> {
-        let from_claims = self.headers.iter().filter_map(|(path, header)| {
-            Some((header.clone(), header_value(path.find(claims)?)?))
-        });
+        let from_claims = self
+            .headers
+            .iter()
+            .filter_map(|(path, header)| Some((header.clone(), header_value(path.find(claims)?)?)));
         let whole =
             self.payload_header.iter().map(|header| (header.clone(), URL_SAFE_NO_PAD.encode(payload).into()));
         from_claims.chain(whole).collect()

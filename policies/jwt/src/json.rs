@@ -272,7 +272,10 @@ impl<'a> Members<'a> {
 fn refuse_duplicates(members: &[(Cow<'_, str>, &RawValue)]) -> Result<(), JsonError> {
     const SMALL: usize = 24;
     let duplicate = if members.len() <= SMALL {
-        members.iter().enumerate().any(|(at, (name, _))| members.iter().take(at).any(|(other, _)| other == name))
+        members
+            .iter()
+            .enumerate()
+            .any(|(at, (name, _))| members.iter().take(at).any(|(other, _)| other == name))
     } else {
         let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
@@ -350,7 +353,7 @@ mod tests {
 
     #[test]
     fn duplicate_members_are_refused_at_every_depth_and_size() {
-        let many: alloc::vec::Vec<String> = (0..100).map(|n| format!("\"m{n}\":0")).collect();
+        let many: Vec<String> = (0..100).map(|n| format!("\"m{n}\":0")).collect();
         for text in [
             r#"{"a":1,"a":1}"#.to_string(),
             r#"{"x":[{"a":1,"a":2}]}"#.to_string(),
@@ -364,9 +367,23 @@ mod tests {
     #[test]
     fn what_is_not_strict_json_is_refused() {
         for text in [
-            "", " ", "{", "{\"a\":1,}", "{'a':1}", "{\"a\":NaN}", "{\"a\":01}", "{\"a\":.5}", "{\"a\":1}x",
-            "{\"a\":/**/1}", "{\"a\":\"\u{1}\"}", "{\"a\":\"\\ud800\"}", "{\"\\ud800\":1}", "{\"a\":+1}",
-            "{\"a\":nulll}", "{\"a\":\"\\x\"}", "\u{feff}{}",
+            "",
+            " ",
+            "{",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{\"a\":NaN}",
+            "{\"a\":01}",
+            "{\"a\":.5}",
+            "{\"a\":1}x",
+            "{\"a\":/**/1}",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"\\ud800\":1}",
+            "{\"a\":+1}",
+            "{\"a\":nulll}",
+            "{\"a\":\"\\x\"}",
+            "\u{feff}{}",
         ] {
             assert!(matches!(parse_object(text.as_bytes()), Err(JsonError::Syntax { .. })), "{text}");
         }

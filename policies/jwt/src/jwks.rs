@@ -18,6 +18,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use serde_json::value::RawValue;
 
 pub use error::KeySetError;
+pub(crate) use left_out::Quoted;
 pub use left_out::{LeftOut, Note, Reason, Remark};
 
 /// Where a key set was read.
@@ -235,7 +236,8 @@ fn elements(document: &[u8]) -> Result<Vec<&str>, KeySetError> {
         if error.is_data() { KeySetError::DuplicateMember } else { KeySetError::syntax(&error) }
     })?;
     let keys = members.keys.ok_or(KeySetError::KeysMissing)?;
-    let elements: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| KeySetError::KeysNotAnArray)?;
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(keys.get()).map_err(|_| KeySetError::KeysNotAnArray)?;
     Ok(elements.into_iter().map(RawValue::get).collect())
 }
 

@@ -27,11 +27,11 @@ mod forward;
 pub mod json;
 pub mod jwks;
 pub mod life;
-pub mod rotation;
 mod locations;
 mod permit;
 mod policy;
 mod request;
+pub mod rotation;
 mod rules;
 mod token;
 
@@ -39,3 +39,4 @@ pub use config::{ConfigError, resolve::Warning};
 pub use permit::{Identity, Permit};
 pub use policy::{Decision, KeySource, Limits, Missing, Need, Policy, RemoteKeys};
 pub use request::{HeaderPair, Request};
+pub use token::{MAX_TRIES, verify_jws};

@@ -102,9 +102,13 @@ impl Changes {
 }
 
 /// RFC 9110 section 11.4: the scheme, one or more spaces, the credentials. Another scheme is no
-/// token; two headers are refused whatever they hold.
+/// token; two headers are refused whatever they hold, also where a proxy has joined them with a
+/// comma, as Envoy does: no token has one.
 fn authorization<'r>(scheme: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {
     let Some(value) = at_most_one("authorization", request)? else { return Ok(None) };
+    if has_second(scheme, value) {
+        return Err(Denial::new(Code::MultipleTokens, "`authorization` is repeated"));
+    }
     let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (name, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
     if !name.eq_ignore_ascii_case(scheme.as_bytes()) {
@@ -115,6 +119,16 @@ fn authorization<'r>(scheme: &str, request: &Request<'r>) -> Result<Option<&'r [
         Some(token) if !token.is_empty() => Ok(Some(token)),
         _ => Err(Denial::new(Code::MalformedToken, "the authorization scheme without a token")),
     }
+}
+
+/// Whether credentials of `scheme` are one of several, joined by commas.
+fn has_second(scheme: &str, value: &[u8]) -> bool {
+    let ours = |part: &[u8]| {
+        let part = part.trim_ascii_start();
+        let (head, rest) = part.split_at_checked(scheme.len()).unwrap_or_default();
+        head.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first().is_none_or(|byte| *byte == b' ')
+    };
+    value.contains(&b',') && value.split(|byte| *byte == b',').any(ours)
 }
 
 fn header<'r>(name: &HeaderName, prefix: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {
@@ -218,8 +232,10 @@ mod tests {
             ("", Ok(None)),
             ("Bearer", Err(Code::MalformedToken)),
             ("Bearer ", Err(Code::MalformedToken)),
-            // Kept whole, so that the alphabet refuses it.
-            ("Bearer a.b.c, Bearer d.e.f", Ok(Some("a.b.c, Bearer d.e.f"))),
+            ("Bearer a.b.c, Bearer d.e.f", Err(Code::MultipleTokens)),
+            ("Bearer a.b.c,Basic YQ==", Err(Code::MultipleTokens)),
+            ("Basic YQ==,bearer a.b.c", Err(Code::MultipleTokens)),
+            ("Digest username=\"a\", realm=\"bearer b\"", Ok(None)),
         ] {
             let expected = expected.map(|token| token.map(ToString::to_string));
             assert_eq!(find(&bearer(), &[("authorization", value)]), expected, "{value}");

@@ -17,6 +17,7 @@ use crate::{
     forward::Forward,
     json::{self, Object, Value},
     jwks::KeySet,
+    life::LifeConfig,
     locations::{self, Changes, Location},
     permit::{Identity, Permit},
     request::Request,
@@ -69,22 +70,12 @@ pub(crate) enum Keys {
 }
 
 /// A key set that has to be fetched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RemoteKeys {
-    /// The address of the JWK Set.
-    pub uri: String,
-    /// `:authority` of the fetch.
-    pub authority: String,
-    /// `:path` of the fetch.
-    pub path: String,
-    /// `:scheme` of the fetch.
-    pub scheme: &'static str,
-    /// The name that the proxy knows the upstream by.
-    pub cluster: String,
-    /// How long one fetch may take.
-    pub timeout: Duration,
-    /// How often the set is fetched again.
-    pub refresh: Duration,
+    /// Its sources and the life of what they give.
+    pub life: LifeConfig,
+    /// For each source, the name that the proxy knows the upstream by.
+    pub clusters: Vec<String>,
 }
 
 /// The remote key sets as they are now.
@@ -266,7 +257,9 @@ impl Judge<'_> {
     /// The one token in the places of `issuers`, verified; none where there is no token.
     fn one_of(&self, issuers: &[usize], rule: &Rule) -> Result<Option<Proven<'_>>, Refusal> {
         let mut places: Vec<&Location> = Vec::new();
-        for location in issuers.iter().filter_map(|index| self.policy.issuers.get(*index)).flat_map(|i| &i.locations) {
+        for location in
+            issuers.iter().filter_map(|index| self.policy.issuers.get(*index)).flat_map(|i| &i.locations)
+        {
             if !places.contains(&location) {
                 places.push(location);
             }
@@ -302,7 +295,9 @@ impl Judge<'_> {
 
         issuer.checks.check(&claims, &registered, self.now)?;
         if let Some(scope) = rule.scopes.iter().find(|scope| !grants_scope(&claims, scope)) {
-            return Err(Denial::new(Code::InsufficientScope, format!("the scope `{scope}` is not granted")).into());
+            return Err(
+                Denial::new(Code::InsufficientScope, format!("the scope `{scope}` is not granted")).into()
+            );
         }
         let headers = issuer.forward.render(&compact.payload, &claims);
         Ok(Proven { issuer, headers, location, payload: compact.payload })
@@ -347,7 +342,9 @@ fn refusal(index: usize, issuer: &Issuer, kid: Option<String>, why: Option<Unver
         Some(Unverified::Unusable) => {
             (Missing::Match, Code::KeyUnusable, "the key with this `kid` must not verify this token")
         }
-        Some(Unverified::Mismatch) => (Missing::Match, Code::SignatureInvalid, "no key verifies the signature"),
+        Some(Unverified::Mismatch) => {
+            (Missing::Match, Code::SignatureInvalid, "no key verifies the signature")
+        }
         Some(Unverified::Unavailable) => {
             return Denial::new(Code::InternalError, "the signature could not be checked").into();
         }

@@ -74,8 +74,12 @@ impl PathPattern {
     fn matches(&self, path: &[Cow<'_, str>]) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(own) => own.len() == path.len() && own.iter().zip(path).all(|(own, theirs)| own == theirs),
-            Self::Prefix(own) => path.get(..own.len()).is_some_and(|head| own.iter().zip(head).all(|(a, b)| a == b)),
+            Self::Exact(own) => {
+                own.len() == path.len() && own.iter().zip(path).all(|(own, theirs)| own == theirs)
+            }
+            Self::Prefix(own) => {
+                path.get(..own.len()).is_some_and(|head| own.iter().zip(head).all(|(a, b)| a == b))
+            }
             Self::Template(parts) => matches_template(parts, path),
         }
     }

@@ -69,6 +69,34 @@ impl<'t> Compact<'t> {
     }
 }
 
+/// Verifies `token` as a compact JWS with the keys of `set`, whatever its payload is, and gives the
+/// payload: the front end alone, for conformance vectors and tools. A policy's decision also
+/// checks the issuer and the claims; this is no substitute for it.
+///
+/// # Errors
+///
+/// The denial that a decision would give up to and with the signature.
+pub fn verify_jws(
+    token: &[u8],
+    set: &KeySet,
+    algorithms: &[Algorithm],
+    verifier: &dyn Verifier,
+) -> Result<Vec<u8>, Denial> {
+    let compact = Compact::parse(token, usize::MAX)?;
+    let types = Types { accepted: Vec::from(["jwt".into()]), absent: true };
+    let header = RawHeader::parse(&compact.header)?.check(algorithms, &types)?;
+    compact.verify(&header, set, verifier).map_err(|why| {
+        let code = match why {
+            Unverified::NoKey => Code::KidNotFound,
+            Unverified::Unusable => Code::KeyUnusable,
+            Unverified::Mismatch => Code::SignatureInvalid,
+            Unverified::Unavailable => Code::InternalError,
+        };
+        Denial::new(code, "the signature does not hold")
+    })?;
+    Ok(compact.payload)
+}
+
 /// Base64url without padding and with zero trailing bits (RFC 7515 section 2, RFC 4648 section
 /// 3.5): one token has one spelling, so none slips past a deny list by re-encoding.
 fn segment(name: &str, text: &[u8]) -> Result<Vec<u8>, Denial> {

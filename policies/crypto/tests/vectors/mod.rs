@@ -142,6 +142,8 @@ fn pkcs1_cases(algorithm: Algorithm, sets: &[pkcs1::TestName]) -> Vec<Case> {
     cases
 }
 
+const SALTLESS: pss::TestName = pss::TestName::RsaPss2048Sha256Mgf1SaltLen0;
+
 fn pss_cases(algorithm: Algorithm, sets: &[pss::TestName]) -> Vec<Case> {
     let hash = algorithm.hash().unwrap();
     let mut cases = Vec::new();
@@ -155,6 +157,10 @@ fn pss_cases(algorithm: Algorithm, sets: &[pss::TestName]) -> Vec<Case> {
             for test in &group.tests {
                 let expected = match expected(test.result, PARAMETERS) {
                     Expected::Valid if !as_jws => PARAMETERS,
+                    // Wrong for its set, and for that very reason right for a JWS.
+                    Expected::Invalid if *set == SALTLESS && test.comment == "s_len changed to 32" => {
+                        Expected::Valid
+                    }
                     other => other,
                 };
                 cases.push(Case {

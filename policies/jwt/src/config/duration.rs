@@ -61,10 +61,14 @@ mod tests {
 
     #[test]
     fn durations_are_a_number_and_a_unit() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("1h30m", 5_400_000), ("0s", 0)] {
+        for (text, millis) in
+            [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("1h30m", 5_400_000), ("0s", 0)]
+        {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))), "{text}");
         }
-        for text in ["", "30", "s", "-1s", "1.5s", "1 s", "1x", "99999999999999999999s", "18446744073709551615d"] {
+        for text in
+            ["", "30", "s", "-1s", "1.5s", "1 s", "1x", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert_eq!(text.parse::<Span>(), Err(InvalidSpan), "{text}");
         }
     }

@@ -72,18 +72,68 @@ pub(crate) struct Issuer<'a> {
 pub(crate) enum Jwks<'a> {
     #[serde(borrow)]
     Inline(&'a RawValue),
-    Remote(Box<Remote>),
+    #[serde(borrow)]
+    Remote(Box<Remote<'a>>),
+    #[serde(borrow)]
+    Discovery(Box<Discovery<'a>>),
 }
 
+/// A key set at a known address.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Remote {
+pub(crate) struct Remote<'a> {
     pub(crate) uri: String,
     pub(crate) cluster: String,
     pub(crate) timeout: Option<Span>,
     #[serde(default)]
     pub(crate) allow_insecure_http: bool,
-    pub(crate) refresh: Option<Span>,
+    /// Further addresses, tried in this order when the first gives no keys.
+    #[serde(default)]
+    pub(crate) failover: Vec<Place>,
+    /// Keys for the time in which no address gives any.
+    #[serde(borrow)]
+    pub(crate) last_resort: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(crate) life: Life,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    pub(crate) uri: String,
+    pub(crate) cluster: String,
+}
+
+/// A key set whose address the issuer's discovery document names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Discovery<'a> {
+    /// The document's address, where it is not the one that follows from the issuer.
+    pub(crate) uri: Option<String>,
+    pub(crate) cluster: String,
+    pub(crate) timeout: Option<Span>,
+    #[serde(default)]
+    pub(crate) allow_insecure_http: bool,
+    #[serde(borrow)]
+    pub(crate) last_resort: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(crate) life: Life,
+}
+
+/// Departures from the defaults of [`crate::life::LifeConfig`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Life {
+    pub(crate) default_fresh: Option<Span>,
+    pub(crate) min_fresh: Option<Span>,
+    pub(crate) max_fresh: Option<Span>,
+    pub(crate) refresh_ahead: Option<Span>,
+    pub(crate) stale_if_error: Option<Span>,
+    pub(crate) fetches_per_minute: Option<u32>,
+    pub(crate) backoff_first: Option<Span>,
+    pub(crate) backoff_max: Option<Span>,
+    pub(crate) max_keys: Option<usize>,
+    pub(crate) max_document_bytes: Option<usize>,
 }
 
 /// A claim by its name, or by the names on the way to it.

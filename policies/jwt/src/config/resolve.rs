@@ -11,27 +11,24 @@ use core::{fmt, time::Duration};
 use portcullis_core::HeaderName;
 use portcullis_crypto::{Algorithm, KeyType};
 
-use super::{ConfigError, raw};
+use super::{ConfigError, raw, remote};
 use crate::{
     claims::{ClaimChecks, ClaimPath, ClaimValue, Expected},
     config::duration::Span,
     forward::Forward,
     jwks::{self, KeySet, Origin},
     locations::Location,
-    policy::{Issuer, Keys, Limits, Policy, RemoteKeys},
+    policy::{Issuer, Keys, Limits, Policy},
     rules::{HostPattern, Part, PathPattern, Requirement, Rule, Rules},
     token::{Types, media_type},
 };
 
-type Resolved<T> = Result<T, ConfigError>;
+pub(super) type Resolved<T> = Result<T, ConfigError>;
 
 /// More skew than this is a broken clock, not a skewed one (RFC 7519 section 4.1.4: "usually no
 /// more than a few minutes").
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(60);
-const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-const DEFAULT_REFRESH: Duration = Duration::from_secs(300);
-const MIN_REFRESH: Duration = Duration::from_secs(1);
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
 
 /// A setting that works and deserves a second look.
@@ -52,20 +49,23 @@ impl fmt::Display for Warning {
 pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
     let raw::Config { issuers, rules, limits, realm, bypass_cors_preflight } = config;
     let mut warnings = Vec::new();
-    let issuers: Vec<Issuer> = indexed("issuers", issuers, |path, raw| issuer(path, raw, &mut warnings))?;
+    let limits = resolve_limits(&limits)?;
+    let issuers: Vec<Issuer> =
+        indexed("issuers", issuers, |path, raw| issuer(path, raw, limits, &mut warnings))?;
     let names = unique("issuers", "name", issuers.iter().map(|issuer| issuer.name.clone()))?;
     let by_identifier = unique("issuers", "issuer", issuers.iter().map(|issuer| issuer.identifier.clone()))?;
     if rules.is_empty() {
         return Err(ConfigError::new("rules", "empty: every request would be refused; add a rule"));
     }
     let rules = indexed("rules", rules, |path, raw| rule(path, raw, &names, &issuers))?;
-    let mut owned: Vec<HeaderName> = issuers.iter().flat_map(|issuer| issuer.forward.owned()).cloned().collect();
+    let mut owned: Vec<HeaderName> =
+        issuers.iter().flat_map(|issuer| issuer.forward.owned()).cloned().collect();
     owned.sort();
     owned.dedup();
     refuse_owned_sources(&issuers, &owned)?;
     Ok(Policy {
         rules: Rules::new(rules),
-        limits: resolve_limits(&limits)?,
+        limits,
         realm: realm.map(|realm| resolve_realm(&realm)).transpose()?,
         by_identifier,
         bypass_cors_preflight,
@@ -75,11 +75,19 @@ pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
     })
 }
 
-fn indexed<R, T>(path: &str, items: Vec<R>, mut item: impl FnMut(&str, R) -> Resolved<T>) -> Resolved<Vec<T>> {
+fn indexed<R, T>(
+    path: &str,
+    items: Vec<R>,
+    mut item: impl FnMut(&str, R) -> Resolved<T>,
+) -> Resolved<Vec<T>> {
     items.into_iter().enumerate().map(|(at, raw)| item(&format!("{path}[{at}]"), raw)).collect()
 }
 
-fn unique(path: &str, member: &str, values: impl Iterator<Item = String>) -> Resolved<BTreeMap<String, usize>> {
+fn unique(
+    path: &str,
+    member: &str,
+    values: impl Iterator<Item = String>,
+) -> Resolved<BTreeMap<String, usize>> {
     let mut seen = BTreeMap::new();
     for (at, value) in values.enumerate() {
         if value.is_empty() {
@@ -109,7 +117,7 @@ fn resolve_realm(realm: &str) -> Resolved<String> {
     if sound { Ok(realm.into()) } else { Err(ConfigError::new("realm", "only visible ASCII without quotes")) }
 }
 
-fn issuer(path: &str, raw: raw::Issuer<'_>, warnings: &mut Vec<Warning>) -> Resolved<Issuer> {
+fn issuer(path: &str, raw: raw::Issuer<'_>, limits: Limits, warnings: &mut Vec<Warning>) -> Resolved<Issuer> {
     let raw::Issuer {
         name,
         issuer,
@@ -135,12 +143,15 @@ fn issuer(path: &str, raw: raw::Issuer<'_>, warnings: &mut Vec<Warning>) -> Reso
             return Err(ConfigError::new(at("audiences"), reason));
         }
         (false, true) => {
-            return Err(ConfigError::new(at("accept_any_audience"), "contradicts `audiences`; keep one of them"));
+            return Err(ConfigError::new(
+                at("accept_any_audience"),
+                "contradicts `audiences`; keep one of them",
+            ));
         }
         _ => {}
     }
     let algorithms = resolve_algorithms(&at("algorithms"), &algorithms)?;
-    let keys = keys(&at("jwks"), jwks, &algorithms, warnings)?;
+    let keys = keys(&at("jwks"), jwks, &algorithms, (&issuer, limits), warnings)?;
     let Span(clock_skew) = clock_skew.unwrap_or(Span(DEFAULT_CLOCK_SKEW));
     if clock_skew > MAX_CLOCK_SKEW {
         return Err(ConfigError::new(at("clock_skew"), "more than `10m`; correct the clocks instead"));
@@ -156,7 +167,9 @@ fn issuer(path: &str, raw: raw::Issuer<'_>, warnings: &mut Vec<Warning>) -> Reso
         require_expiry,
         clock_skew,
         max_lifetime,
-        required: indexed(&at("required_claims"), required_claims, |path, raw::Path(names)| claim_path(path, names))?,
+        required: indexed(&at("required_claims"), required_claims, |path, raw::Path(names)| {
+            claim_path(path, names)
+        })?,
         values: indexed(&at("claims"), claims, claim_value)?,
     };
     Ok(Issuer {
@@ -186,8 +199,10 @@ fn keys(
     path: &str,
     raw: raw::Jwks<'_>,
     algorithms: &[Algorithm],
+    (issuer, limits): (&str, Limits),
     warnings: &mut Vec<Warning>,
 ) -> Resolved<Keys> {
+    let hmac = algorithms.iter().find(|own| own.key_type() == KeyType::Hmac).map(|own| own.as_str());
     match raw {
         raw::Jwks::Inline(document) => {
             let path = format!("{path}.inline");
@@ -196,70 +211,32 @@ fn keys(
             warnings.extend(
                 set.left_out().iter().map(|key| Warning { path: path.clone(), message: key.to_string() }),
             );
-            match algorithms.iter().find(|own| !set.keys().iter().any(|key| key.permits(**own))) {
-                Some(unused) if algorithms.iter().all(|own| !set.keys().iter().any(|key| key.permits(*own))) => {
-                    let reason = format!("no key fits any of the issuer's algorithms, such as {}", unused.as_str());
-                    Err(ConfigError::new(path, reason))
-                }
-                _ => Ok(Keys::Inline(set)),
+            let fits = |own: &Algorithm| set.keys().iter().any(|key| key.permits(*own));
+            if algorithms.iter().any(fits) {
+                return Ok(Keys::Inline(set));
             }
+            Err(ConfigError::new(path, "no key fits any of the issuer's algorithms"))
         }
-        raw::Jwks::Remote(remote) => {
-            if let Some(hmac) = algorithms.iter().find(|own| own.key_type() == KeyType::Hmac) {
-                let reason = format!("{} needs a shared secret, which never comes from a URL", hmac.as_str());
-                return Err(ConfigError::new(path, reason));
-            }
-            remote_keys(&format!("{path}.remote"), *remote).map(Keys::Remote)
+        raw::Jwks::Remote(_) | raw::Jwks::Discovery(_) if hmac.is_some() => {
+            let reason =
+                format!("{} needs a shared secret, which never comes from a URL", hmac.unwrap_or_default());
+            Err(ConfigError::new(path, reason))
+        }
+        raw::Jwks::Remote(remote) => remote::keys(&format!("{path}.remote"), *remote, issuer, limits),
+        raw::Jwks::Discovery(place) => {
+            remote::discovered(&format!("{path}.discovery"), *place, issuer, limits)
         }
     }
-}
-
-fn remote_keys(path: &str, raw: raw::Remote) -> Resolved<RemoteKeys> {
-    let raw::Remote { uri, cluster, timeout, allow_insecure_http, refresh } = raw;
-    let at = |member: &str| format!("{path}.{member}");
-    let (scheme, rest) = match uri.split_once("://") {
-        Some(("https", rest)) => ("https", rest),
-        Some(("http", rest)) if allow_insecure_http => ("http", rest),
-        Some(("http", _)) => {
-            let reason = "plain http lets anybody on the way choose the keys; use https, or say \
-                          `allow_insecure_http`: true";
-            return Err(ConfigError::new(at("uri"), reason));
-        }
-        _ => return Err(ConfigError::new(at("uri"), "not an https address, such as https://idp.example/jwks")),
-    };
-    let (authority, path_part) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or((rest, ""));
-    let visible = uri.bytes().all(|byte| byte.is_ascii_graphic());
-    if authority.is_empty() || authority.contains(['@', '?', '#']) || uri.contains('#') || !visible {
-        let reason = "not an address: host, optional port and path, without user, fragment or spaces";
-        return Err(ConfigError::new(at("uri"), reason));
-    }
-    if cluster.is_empty() {
-        return Err(ConfigError::new(at("cluster"), "empty; name the Envoy cluster that reaches the address"));
-    }
-    let Span(timeout) = timeout.unwrap_or(Span(DEFAULT_FETCH_TIMEOUT));
-    if timeout.is_zero() || timeout > Duration::from_secs(60) {
-        return Err(ConfigError::new(at("timeout"), "not in `1ms` to `60s`"));
-    }
-    let Span(refresh) = refresh.unwrap_or(Span(DEFAULT_REFRESH));
-    if refresh < MIN_REFRESH {
-        return Err(ConfigError::new(at("refresh"), "less than `1s`"));
-    }
-    Ok(RemoteKeys {
-        authority: authority.into(),
-        path: if path_part.is_empty() { "/".into() } else { path_part.into() },
-        scheme,
-        uri: uri.clone(),
-        cluster,
-        timeout,
-        refresh,
-    })
 }
 
 fn resolve_types(path: &str, types: Option<Vec<String>>, required: Option<bool>) -> Resolved<Types> {
     // RFC 7519 section 5.1 and RFC 9068 section 2.1; what most issuers send.
     let accepted = types.unwrap_or_else(|| Vec::from(["JWT".into(), "at+jwt".into()]));
     if accepted.is_empty() {
-        return Err(ConfigError::new(path, "empty: no token could pass; leave it out for `JWT` and `at+jwt`"));
+        return Err(ConfigError::new(
+            path,
+            "empty: no token could pass; leave it out for `JWT` and `at+jwt`",
+        ));
     }
     Ok(Types {
         accepted: accepted.iter().map(|typ| media_type(typ)).collect(),
@@ -279,7 +256,8 @@ fn locations(path: &str, raw: raw::From) -> Resolved<Vec<Location>> {
         let path = format!("{path}.headers[{at}].name");
         let name = header_name(&path, &name)?;
         if matches!(name.as_str(), "authorization" | "cookie") {
-            let reason = format!("`{name}` has a form of its own; use `from.authorization` or `from.cookies`");
+            let reason =
+                format!("`{name}` has a form of its own; use `from.authorization` or `from.cookies`");
             return Err(ConfigError::new(path, reason));
         }
         locations.push(Location::Header { name, prefix });
@@ -289,8 +267,13 @@ fn locations(path: &str, raw: raw::From) -> Resolved<Vec<Location>> {
         Ok(Location::Cookie { name })
     })?);
     locations.extend(indexed(&format!("{path}.query"), query, |path, name| {
-        let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-        if sound { Ok(Location::Query { name }) } else { Err(ConfigError::new(path, "only letters, digits, `_`, `-`, `.`")) }
+        let sound = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if sound {
+            Ok(Location::Query { name })
+        } else {
+            Err(ConfigError::new(path, "only letters, digits, `_`, `-`, `.`"))
+        }
     })?);
     if locations.is_empty() {
         locations.push(Location::Authorization { scheme: "Bearer".into() });
@@ -304,7 +287,8 @@ fn resolve_forward(path: &str, raw: raw::Forward) -> Resolved<Forward> {
     let mut own = |path: &str, name: &str| {
         let header = header_name(path, name)?;
         if is_framing(header.as_str()) {
-            let reason = format!("`{header}` steers the connection or the route; choose a header of your own");
+            let reason =
+                format!("`{header}` steers the connection or the route; choose a header of your own");
             return Err(ConfigError::new(path, reason));
         }
         if seen.iter().any(|other| other.is_spelled(header.as_str().as_bytes())) {
@@ -313,10 +297,15 @@ fn resolve_forward(path: &str, raw: raw::Forward) -> Resolved<Forward> {
         seen.push(header.clone());
         Ok(header)
     };
-    let headers = indexed(&format!("{path}.headers"), headers, |path, raw::ClaimHeader { claim, path: names, header }| {
-        Ok((claim_or_path(path, claim, names)?, own(&format!("{path}.header"), &header)?))
-    })?;
-    let payload_header = payload_header.map(|name| own(&format!("{path}.payload_header"), &name)).transpose()?;
+    let headers = indexed(
+        &format!("{path}.headers"),
+        headers,
+        |path, raw::ClaimHeader { claim, path: names, header }| {
+            Ok((claim_or_path(path, claim, names)?, own(&format!("{path}.header"), &header)?))
+        },
+    )?;
+    let payload_header =
+        payload_header.map(|name| own(&format!("{path}.payload_header"), &name)).transpose()?;
     Ok(Forward { headers, payload_header, token })
 }
 
@@ -329,9 +318,21 @@ fn header_name(path: &str, name: &str) -> Resolved<HeaderName> {
 fn is_framing(name: &str) -> bool {
     matches!(
         name,
-        "authorization" | "connection" | "content-encoding" | "content-length" | "content-type" | "cookie" | "expect"
-            | "host" | "keep-alive" | "proxy-authorization" | "proxy-connection" | "te" | "trailer"
-            | "transfer-encoding" | "upgrade"
+        "authorization"
+            | "connection"
+            | "content-encoding"
+            | "content-length"
+            | "content-type"
+            | "cookie"
+            | "expect"
+            | "host"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
     )
 }
 
@@ -354,7 +355,10 @@ fn claim_or_path(path: &str, claim: Option<String>, names: Option<Vec<String>>) 
     match (claim, names) {
         (Some(claim), None) => claim_path(path, Vec::from([claim])),
         (None, Some(names)) => claim_path(path, names),
-        _ => Err(ConfigError::new(path, "exactly one of `claim` (a name) and `path` (names on the way) is needed")),
+        _ => Err(ConfigError::new(
+            path,
+            "exactly one of `claim` (a name) and `path` (names on the way) is needed",
+        )),
     }
 }
 
@@ -386,18 +390,31 @@ fn rule(path: &str, raw: raw::Rule, names: &BTreeMap<String, usize>, issuers: &[
     let at = |member: &str| format!("{path}.{member}");
     let requirement = requirement(&at("require"), require, names, issuers)?;
     if !scopes.is_empty() && !matches!(requirement, Requirement::Any(_) | Requirement::All(_)) {
-        return Err(ConfigError::new(at("scopes"), "only with `any` or `all`: without a token nothing grants them"));
+        return Err(ConfigError::new(
+            at("scopes"),
+            "only with `any` or `all`: without a token nothing grants them",
+        ));
     }
     Ok(Rule {
         hosts: indexed(&at("hosts"), hosts, |path, host| host_pattern(path, &host))?,
         methods: indexed(&at("methods"), methods, |path, method| {
-            let sound = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-            if sound { Ok(method) } else { Err(ConfigError::new(path, "not a method, such as `GET`; they are upper case")) }
+            let sound =
+                !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+            if sound {
+                Ok(method)
+            } else {
+                Err(ConfigError::new(path, "not a method, such as `GET`; they are upper case"))
+            }
         })?,
         scopes: indexed(&at("scopes"), scopes, |path, scope| {
             // RFC 6749 section 3.3: scope-token.
-            let sound = !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
-            if sound { Ok(scope) } else { Err(ConfigError::new(path, "not one scope token (RFC 6749 section 3.3)")) }
+            let sound = !scope.is_empty()
+                && scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+            if sound {
+                Ok(scope)
+            } else {
+                Err(ConfigError::new(path, "not one scope token (RFC 6749 section 3.3)"))
+            }
         })?,
         path: path_pattern(&at("path"), path_match)?,
         requirement,
@@ -439,7 +456,10 @@ fn refuse_shared_places(path: &str, wanted: &[usize], issuers: &[Issuer]) -> Res
     let mut seen: Vec<&Location> = Vec::new();
     for issuer in wanted.iter().filter_map(|index| issuers.get(*index)) {
         if issuer.locations.iter().any(|location| seen.contains(&location)) {
-            let reason = format!("`{}` looks for its token where another one does; give each a `from` of its own", issuer.name);
+            let reason = format!(
+                "`{}` looks for its token where another one does; give each a `from` of its own",
+                issuer.name
+            );
             return Err(ConfigError::new(path, reason));
         }
         seen.extend(&issuer.locations);
@@ -451,12 +471,18 @@ fn host_pattern(path: &str, host: &str) -> Resolved<HostPattern> {
     let base = host.strip_prefix("*.").unwrap_or(host);
     let sound = !base.is_empty()
         && !base.ends_with('.')
-        && base.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'[' | b']' | b':'));
+        && base.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'[' | b']' | b':')
+        });
     if !sound {
         let reason = format!("`{host}` is not a host in lower case without port, or `*.` and one");
         return Err(ConfigError::new(path, reason));
     }
-    Ok(if base.len() == host.len() { HostPattern::Exact(base.into()) } else { HostPattern::OneLabelBelow(base.into()) })
+    Ok(if base.len() == host.len() {
+        HostPattern::Exact(base.into())
+    } else {
+        HostPattern::OneLabelBelow(base.into())
+    })
 }
 
 fn path_pattern(path: &str, raw: raw::PathMatch) -> Resolved<PathPattern> {
@@ -475,7 +501,10 @@ fn path_pattern(path: &str, raw: raw::PathMatch) -> Resolved<PathPattern> {
     }
     let segments: Vec<String> = rest.split('/').map(Into::into).collect();
     let last = segments.len().saturating_sub(1);
-    let odd = segments.iter().enumerate().any(|(at, text)| matches!(text.as_str(), "." | "..") || (text.is_empty() && at != last));
+    let odd = segments
+        .iter()
+        .enumerate()
+        .any(|(at, text)| matches!(text.as_str(), "." | "..") || (text.is_empty() && at != last));
     if odd {
         return Err(ConfigError::new(path, "has a dot segment or an empty one; such requests are refused"));
     }

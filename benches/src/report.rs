@@ -1,0 +1,154 @@
+//! Rounds of numbers as medians with their spread, and what each contender adds over the baseline.
+
+use std::fmt::{self, Write as _};
+
+use serde_json::{Value, json};
+
+/// A median with the quartiles around it: half of the rounds lie between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// A quarter of the rounds were below.
+    pub low: f64,
+    /// Half of them.
+    pub median: f64,
+    /// Three quarters of them.
+    pub high: f64,
+}
+
+impl Spread {
+    /// The spread of `values`, interpolated between neighbours; all zero when there are none.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * sorted.len().saturating_sub(1) as f64;
+            let below = sorted.get(place.floor() as usize).copied().unwrap_or(0.0);
+            let above = sorted.get(place.ceil() as usize).copied().unwrap_or(0.0);
+            below + (above - below) * place.fract()
+        };
+        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+
+    fn to_json(self) -> Value {
+        json!({"low": self.low, "median": self.median, "high": self.high})
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} ({:.1}–{:.1})", self.median, self.low, self.high)
+    }
+}
+
+/// One contender's rounds, in the same order as everybody's.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What is measured.
+    pub name: String,
+    /// One number a round: microseconds of CPU time a request.
+    pub rounds: Vec<f64>,
+}
+
+/// Contenders measured in turn under the same load. The first is the baseline.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// What the load was.
+    pub title: String,
+    /// The baseline, then the others.
+    pub series: Vec<Series>,
+    /// The name of the contender whose addition is 1.
+    pub yardstick: String,
+}
+
+impl Comparison {
+    /// What the contender of this name adds over the baseline: the differences within each round,
+    /// so that what slows a whole round cancels out.
+    #[must_use]
+    pub fn added(&self, name: &str) -> Vec<f64> {
+        let rounds = |series: Option<&Series>| series.map(|series| series.rounds.clone()).unwrap_or_default();
+        let baseline = rounds(self.series.first());
+        let own = rounds(self.series.iter().find(|series| series.name == name));
+        own.iter().zip(&baseline).map(|(own, base)| own - base).collect()
+    }
+
+    /// What the contender adds as a multiple of what the yardstick adds, from the medians.
+    #[must_use]
+    pub fn ratio(&self, name: &str) -> f64 {
+        Spread::of(&self.added(name)).median / Spread::of(&self.added(&self.yardstick)).median
+    }
+
+    /// A Markdown table.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut table = format!(
+            "### {}\n\n| | CPU µs a request | adds µs | of what `{}` adds |\n|---|--:|--:|--:|\n",
+            self.title, self.yardstick
+        );
+        for (place, series) in self.series.iter().enumerate() {
+            let total = Spread::of(&series.rounds);
+            // Writing into a string cannot fail.
+            let _ = if place == 0 {
+                writeln!(table, "| {} | {total} | | |", series.name)
+            } else {
+                let (added, ratio) = (Spread::of(&self.added(&series.name)), self.ratio(&series.name));
+                writeln!(table, "| {} | {total} | {added} | {ratio:.2} |", series.name)
+            };
+        }
+        table
+    }
+
+    /// Everything, for other programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let series: Vec<_> = self
+            .series
+            .iter()
+            .map(|series| {
+                json!({
+                    "name": series.name,
+                    "rounds": series.rounds,
+                    "cpu_us": Spread::of(&series.rounds).to_json(),
+                    "added_us": Spread::of(&self.added(&series.name)).to_json(),
+                    "ratio": self.ratio(&series.name),
+                })
+            })
+            .collect();
+        json!({"title": self.title, "yardstick": self.yardstick, "series": series})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, rounds: &[f64]) -> Series {
+        Series { name: name.to_owned(), rounds: rounds.to_vec() }
+    }
+
+    #[test]
+    fn a_spread_is_the_median_between_the_quartiles() {
+        let spread = Spread::of(&[5.0, 1.0, 2.0, 4.0, 3.0]);
+
+        assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
+        assert_eq!(Spread::of(&[1.0, 2.0]).median, 1.5);
+        assert_eq!(Spread::of(&[]).median, 0.0);
+    }
+
+    #[test]
+    fn a_slow_round_cancels_out_of_what_is_added() {
+        let comparison = Comparison {
+            title: "load".to_owned(),
+            series: vec![
+                series("none", &[10.0, 110.0, 10.0]),
+                series("native", &[30.0, 130.0, 30.0]),
+                series("ours", &[20.0, 120.0, 20.0]),
+            ],
+            yardstick: "native".to_owned(),
+        };
+
+        assert_eq!(comparison.added("native"), [20.0, 20.0, 20.0]);
+        assert_eq!(comparison.ratio("ours"), 0.5);
+        assert!(comparison.to_markdown().contains("| ours | 20.0 (20.0–70.0) | 10.0 (10.0–10.0) | 0.50 |"));
+    }
+}

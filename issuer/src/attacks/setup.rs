@@ -1,0 +1,203 @@
+//! The honest world that the attacks are made against.
+
+use portcullis_core::Code;
+use serde_json::{Value, json};
+
+use crate::{
+    keys::{Alg, KeyError, Kind, Seed, SigningKey, jwk_set},
+    mint::{Raw, Token},
+};
+
+/// The clock skew that the gateway allows, in seconds.
+pub type SkewSeconds = i64;
+
+/// An issuer, the gateway's policy towards it, and the time.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The value of `iss`.
+    pub issuer: String,
+    /// The value of `aud`.
+    pub audience: String,
+    /// The subject of honest tokens.
+    pub subject: String,
+    /// Seconds since 1970-01-01T00:00:00Z: the clock of the gateway.
+    pub now: i64,
+    /// The algorithms that the gateway allows for the issuer.
+    pub algorithms: Vec<Alg>,
+    /// How much clock skew the gateway allows.
+    pub clock_skew: SkewSeconds,
+    /// The header that the gateway sets to the verified subject.
+    pub subject_header: String,
+    /// A cookie that may carry the token, where the gateway looks for one.
+    pub cookie: Option<String>,
+    /// A query parameter that may carry the token, where the gateway looks for one.
+    pub query: Option<String>,
+    /// A path prefix that needs no token, where the gateway has one.
+    pub public_prefix: Option<String>,
+    /// The keys.
+    pub keys: Keys,
+}
+
+/// The issuer's keys and the attacker's.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// `rsa-1`: RSA-2048 for RS256.
+    pub rsa: SigningKey,
+    /// `ec-1`: P-256 for ES256.
+    pub ec: SigningKey,
+    /// `ed-1`: Ed25519 for EdDSA.
+    pub ed: SigningKey,
+    /// `rsa-pss`: RSA-2048, published with `alg` PS256.
+    pub pss: SigningKey,
+    /// `p384-1`: P-384, published without `alg`.
+    pub p384: SigningKey,
+    /// `rsa-1024`: published, and too small to be used.
+    pub small: SigningKey,
+    /// RSA-2048 of the attacker.
+    pub mallory_rsa: SigningKey,
+    /// P-256 of the attacker.
+    pub mallory_ec: SigningKey,
+    /// Ed25519 of the attacker.
+    pub mallory_ed: SigningKey,
+}
+
+impl Keys {
+    fn generate(seed: &Seed) -> Result<Self, KeyError> {
+        let key = |kid: &str, kind| SigningKey::generate(seed, kid, kind);
+        Ok(Self {
+            rsa: key("rsa-1", Kind::Rsa(2048))?,
+            ec: key("ec-1", Kind::P256)?,
+            ed: key("ed-1", Kind::Ed25519)?,
+            pss: key("rsa-pss", Kind::Rsa(2048))?,
+            p384: key("p384-1", Kind::P384)?,
+            small: key("rsa-1024", Kind::Rsa(1024))?,
+            mallory_rsa: key("mallory-rsa", Kind::Rsa(2048))?,
+            mallory_ec: key("mallory-ec", Kind::P256)?,
+            mallory_ed: key("mallory-ed", Kind::Ed25519)?,
+        })
+    }
+}
+
+impl Setup {
+    /// A gateway that allows RS256, ES256, EdDSA and PS256 from `issuer` for `audience` at the
+    /// time `now` (seconds since 1970), with a clock skew of 60 s and `sub` in `x-sub`, and
+    /// needs no token below `/public`.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be made.
+    pub fn new(seed: &Seed, issuer: &str, audience: &str, now: i64) -> Result<Self, KeyError> {
+        Ok(Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            subject: "alice".into(),
+            now,
+            algorithms: vec![Alg::Rs256, Alg::Es256, Alg::EdDsa, Alg::Ps256],
+            clock_skew: 60,
+            subject_header: "x-sub".into(),
+            cookie: None,
+            query: None,
+            public_prefix: Some("/public".into()),
+            keys: Keys::generate(seed)?,
+        })
+    }
+
+    /// The issuer's JWK Set: three good keys, and keys that a gateway must not use or must use
+    /// with care.
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        let keys = &self.keys;
+        let with = |mut jwk: Value, member: &str, value: Value| {
+            jwk[member] = value;
+            jwk
+        };
+        jwk_set([
+            keys.rsa.jwk(),
+            keys.ec.jwk(),
+            keys.ed.jwk(),
+            with(keys.pss.jwk(), "alg", json!("PS256")),
+            keys.p384.bare_jwk(),
+            keys.small.jwk(),
+            // Two keys of different types may share a name (RFC 7517 section 4.5).
+            keys.rsa.renamed("shared").jwk(),
+            keys.ec.renamed("shared").jwk(),
+            with(keys.rsa.renamed("rsa-enc").bare_jwk(), "use", json!("enc")),
+            with(keys.rsa.renamed("rsa-wrap").bare_jwk(), "key_ops", json!(["wrapKey"])),
+            with(keys.rsa.renamed("rsa-e1").bare_jwk(), "e", json!("AQ")),
+            with(keys.ec.renamed("ec-off-curve").bare_jwk(), "y", keys.mallory_ec.bare_jwk()["y"].clone()),
+            with(keys.ed.renamed("ed-x25519").bare_jwk(), "crv", json!("X25519")),
+            with(
+                keys.ed.renamed("ed-small-order").bare_jwk(),
+                "x",
+                json!(crate::keys::base64url(super::bytes::ED25519_IDENTITY)),
+            ),
+            json!({ "kty": "AKP", "kid": "ml-dsa", "alg": "ML-DSA-44", "pub": "AAAA" }),
+        ])
+    }
+
+    /// A jwt-auth configuration that enforces this setup, with the key set inline.
+    #[must_use]
+    pub fn jwt_auth_config(&self) -> Value {
+        let algorithms: Vec<_> = self.algorithms.iter().map(|alg| alg.as_str()).collect();
+        let mut issuer = json!({
+            "name": "main",
+            "issuer": self.issuer,
+            "audiences": [self.audience],
+            "algorithms": algorithms,
+            "clock_skew": format!("{}s", self.clock_skew),
+            "jwks": { "inline": self.jwks() },
+            "forward": { "headers": [{ "claim": "sub", "header": self.subject_header }] },
+        });
+        if self.cookie.is_some() || self.query.is_some() {
+            issuer["from"] = json!({
+                "authorization": "Bearer",
+                "cookies": Vec::from_iter(&self.cookie),
+                "query": Vec::from_iter(&self.query),
+            });
+        }
+        let mut rules = vec![json!({ "path": { "prefix": "/" }, "require": { "any": ["main"] } })];
+        if let Some(prefix) = &self.public_prefix {
+            rules.insert(0, json!({ "path": { "prefix": prefix }, "require": "none" }));
+        }
+        json!({ "issuers": [issuer], "rules": rules })
+    }
+
+    /// Honest claims for five minutes, and `typ`: what is left is to sign it.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::new()
+            .header("typ", "JWT")
+            .claim("iss", self.issuer.as_str())
+            .claim("aud", self.audience.as_str())
+            .claim("sub", self.subject.as_str())
+            .claim("iat", self.now)
+            .claim("exp", self.now.saturating_add(300))
+    }
+
+    /// An honest token of the RSA key.
+    pub(super) fn honest(&self) -> Result<String, KeyError> {
+        self.token().compact(&self.keys.rsa)
+    }
+
+    /// The bytes of an honest token of `key`, to be changed and signed or not.
+    pub(super) fn raw(&self, key: &SigningKey) -> Raw {
+        self.token().header("alg", key.natural_alg().as_str()).header("kid", key.kid()).raw()
+    }
+
+    /// An honest ES256 token over a payload of any text.
+    pub(super) fn payload(&self, json: impl Into<Vec<u8>>) -> Result<String, KeyError> {
+        let Raw { header, .. } = self.raw(&self.keys.ec);
+        Ok(Raw::new(header, json).signed(&self.keys.ec, Alg::Es256)?.compact())
+    }
+
+    /// An honest ES256 token under a header of any text.
+    pub(super) fn header(&self, json: impl Into<Vec<u8>>) -> Result<String, KeyError> {
+        let Raw { payload, .. } = self.raw(&self.keys.ec);
+        Ok(Raw::new(json, payload).signed(&self.keys.ec, Alg::Es256)?.compact())
+    }
+
+    /// What a token under `alg` must be refused with: `otherwise`, if the gateway allows `alg`.
+    pub(super) fn code_for(&self, alg: Alg, otherwise: Code) -> [Code; 1] {
+        [if self.algorithms.contains(&alg) { otherwise } else { Code::AlgorithmNotAllowed }]
+    }
+}

@@ -1,0 +1,123 @@
+//! How often an issuer may be asked: the stated bound, whatever the traffic.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::time::Instant;
+
+/// What the bound counts in.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// Fetches that clients can cause at once after a quiet time. The second is for a key that was
+/// published while the first was on its way.
+const BURST: u32 = 2;
+
+/// Why a fetch is wanted; the bound keeps one fetch for each kind that the others cannot use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There are no keys.
+    NoKeys,
+    /// The keys are due to be refreshed.
+    Due,
+    /// A token needs a key that the set does not have, or does not fit the one that it has.
+    Asked,
+}
+
+/// The fetches of the last minute.
+///
+/// INVARIANT: at most `limit` starts in any 60 seconds. Of these, clients can cause two at once
+/// and then one per `60 s / (limit - 1)`, so that the blind time under attack is short; and while
+/// there are keys, refreshing leaves one unused, so that a rotation can always be followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Starts within the window, oldest first.
+    pub(super) starts: Vec<Instant>,
+    /// When the clients' allowance will be whole again (the generic cell rate algorithm's
+    /// theoretical arrival time).
+    pub(super) whole_at: Instant,
+}
+
+impl Gate {
+    /// The first instant, not before `now`, at which a fetch may start.
+    pub(super) fn earliest(&self, now: Instant, cause: Cause, limit: u32) -> Instant {
+        let own = match cause {
+            Cause::Due => limit.saturating_sub(1),
+            Cause::NoKeys | Cause::Asked => limit,
+        };
+        let window = self.window_opens(now, own);
+        match cause {
+            Cause::Asked => window.max(self.whole_at.saturating_sub(period(limit).saturating_mul(BURST - 1))),
+            Cause::NoKeys | Cause::Due => window,
+        }
+    }
+
+    fn window_opens(&self, now: Instant, limit: u32) -> Instant {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        let within = |start: &&Instant| start.saturating_add(WINDOW) > now;
+        let counted = self.starts.iter().filter(within).count();
+        // The start that has to leave the window before there is room.
+        let blocking = counted.checked_sub(limit).and_then(|at| self.starts.iter().filter(within).nth(at));
+        blocking.map_or(now, |start| start.saturating_add(WINDOW))
+    }
+
+    /// Notes a fetch that starts `now`; `first` where it is the first of its round, for a round
+    /// with a discovery document or a second source still counts once for the clients.
+    pub(super) fn start(&mut self, now: Instant, cause: Cause, first: bool, limit: u32) {
+        self.starts.retain(|start| start.saturating_add(WINDOW) > now);
+        self.starts.push(now);
+        if cause == Cause::Asked && first {
+            self.whole_at = self.whole_at.max(now).saturating_add(period(limit));
+        }
+    }
+}
+
+fn period(limit: u32) -> Duration {
+    WINDOW.checked_div(limit.saturating_sub(1).max(1)).unwrap_or(WINDOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::default().saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn starts(cause: Cause, seconds: u64) -> Vec<u64> {
+        let mut gate = Gate::default();
+        let mut found = Vec::new();
+        for second in 0..seconds {
+            while gate.earliest(at(second), cause, 4) <= at(second) {
+                gate.start(at(second), cause, true, 4);
+                found.push(second);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn clients_cause_two_at_once_and_then_one_each_twenty_seconds() {
+        assert_eq!(starts(Cause::Asked, 121), [0, 0, 20, 40, 60, 80, 100, 120]);
+    }
+
+    #[test]
+    fn a_cold_start_may_use_the_whole_minute_and_refreshing_leaves_one() {
+        assert_eq!(starts(Cause::NoKeys, 61), [0, 0, 0, 0, 60, 60, 60, 60]);
+        assert_eq!(starts(Cause::Due, 61), [0, 0, 0, 60, 60, 60]);
+    }
+
+    #[test]
+    fn no_mixture_exceeds_the_limit_in_any_minute() {
+        let mut gate = Gate::default();
+        let mut starts: Vec<u64> = Vec::new();
+        for second in 0..1000 {
+            for cause in [Cause::Due, Cause::Asked, Cause::NoKeys] {
+                if gate.earliest(at(second), cause, 4) <= at(second) {
+                    gate.start(at(second), cause, true, 4);
+                    starts.push(second);
+                }
+            }
+        }
+        assert!(starts.len() >= 60);
+        assert!(starts.windows(5).all(|five| five[4] - five[0] >= 60), "{starts:?}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Rotations and how they are judged.
