@@ -101,12 +101,8 @@ impl Arena {
             (NOTHING, Some(nothing(folder)?)),
             (NATIVE, Some(native(&key, false))),
             (NATIVE_CACHE, Some(native(&key, true))),
+            (OURS, Some(ours(&module(folder, options)?, &key))),
         ];
-        if let Some(module) = &options.module {
-            let module =
-                module.canonicalize().with_context(|| format!("no module `{}`", module.display()))?;
-            contenders.push((OURS, Some(ours(&module, &key))));
-        }
         let bootstrap = contenders.iter().fold(config::Bootstrap::new(), |bootstrap, (name, filter)| {
             let listener = config::Listener::new(name);
             bootstrap.listener(match filter {

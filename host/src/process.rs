@@ -63,7 +63,6 @@ impl Process {
     }
 
     /// Sets one up in another way.
-    #[must_use]
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::new()
     }

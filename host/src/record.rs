@@ -15,7 +15,7 @@ pub struct Effect {
     /// The call, as the ABI names it (`proxy_replace_header_map_value`).
     pub call: &'static str,
     /// What it was about: a header's name, a property's path, a key, a cluster, a metric's name.
-    /// Never a value.
+    /// Never a value. Empty for a call that was refused before it was looked at.
     pub subject: String,
     /// The context that made it; a stream's or a root's.
     pub context: u32,

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{bytes, guest, guest_without_malloc, module, on_request_headers, request, worker};
-use portcullis_host::{Engine, HostError, Limits, Module, Outcome, Plugin, Process, Worker};
+use portcullis_host::{Engine, HostError, Limits, LocalReply, Module, Outcome, Plugin, Process, Worker};
 use std::time::Duration;
 
 fn compile(text: &str) -> Result<Module, HostError> {
@@ -188,7 +188,7 @@ fn a_stopped_vm_answers_every_later_request_with_503_until_it_is_restarted() {
     let mut worker = worker(&Process::new(), &guest(&definitions));
     for _ in 0..2 {
         let (stream, outcome) = request(&mut worker);
-        assert_eq!(outcome.reply().map(|reply| reply.status()), Some(503));
+        assert_eq!(outcome.reply().map(LocalReply::status), Some(503));
         assert!(outcome.trap().is_some());
         worker.close(stream);
     }
@@ -214,7 +214,7 @@ fn streams_that_a_stopped_vm_held_fail_closed_at_once() {
     let events = worker.poll();
     let [event] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(event.stream, stream);
-    assert_eq!(event.outcome.reply().map(|reply| reply.status()), Some(503));
+    assert_eq!(event.outcome.reply().map(LocalReply::status), Some(503));
     assert_eq!(worker.next_tick(), None, "a stopped VM does not tick");
 }
 

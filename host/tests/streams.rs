@@ -4,7 +4,7 @@ mod common;
 
 use common::{bytes, get, guest, module, on_request_headers, request, worker};
 use portcullis_host::{
-    CallResponse, Direction, Headers, Outcome, Piece, Plugin, Process, StreamInfo, Worker,
+    CallResponse, Direction, Headers, LocalReply, Outcome, Piece, Plugin, Process, StreamInfo, Worker,
 };
 
 /// Adds the header `x-a: b` and continues.
@@ -161,7 +161,7 @@ fn the_answer_of_a_call_whose_stream_is_gone_harms_nobody() {
 fn a_call_to_an_unknown_cluster_is_a_bad_argument() {
     let mut worker = worker(&Process::new(), &calls_before_it_continues());
     let (_, outcome) = request(&mut worker);
-    assert_eq!(outcome.reply().map(|reply| reply.status()), Some(503), "the guest traps on any other status");
+    assert_eq!(outcome.reply().map(LocalReply::status), Some(503), "the guest traps on any other status");
     assert!(worker.take_calls().is_empty());
 }
 
@@ -237,6 +237,19 @@ fn a_reply_in_the_response_phase_takes_the_place_of_the_upstreams_answer() {
     assert_eq!(worker.response_body(stream, "secret", true), Outcome::Reset);
 }
 
+#[test]
+fn a_filter_that_answers_its_own_answer_does_not_hang_the_stream() {
+    let definitions = r#"
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+          (drop (call $reply (i32.const 502) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                             (i32.const 0) (i32.const 0) (i32.const -1)))
+          (i32.const 1))"#;
+    let mut worker = worker(&Process::new(), &guest(definitions));
+    let (stream, _) = request(&mut worker);
+    let outcome = worker.response_headers(stream, [(":status", "200")], false);
+    assert_eq!(outcome.reply().map(LocalReply::status), Some(502));
+}
+
 /// Buffers the request body to its end and then replaces it by `new`.
 #[test]
 fn a_buffered_body_is_one_and_can_be_replaced() {
@@ -300,7 +313,7 @@ fn what_waits_for_a_paused_filter_is_bounded() {
     assert_eq!(worker.request_headers(stream, get("/"), false), Outcome::Pause);
     assert_eq!(worker.request_body(stream, "0123456789", false), Outcome::Pause);
     let outcome = worker.request_body(stream, "x", false);
-    assert_eq!(outcome.reply().map(|reply| reply.status()), Some(413));
+    assert_eq!(outcome.reply().map(LocalReply::status), Some(413));
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! The module in the wasmtime host, at a virtual time.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use anyhow::{Context as _, Result, bail};
 use portcullis_host::{Engine, Module, Outcome, Plugin, Process, StreamInfo, VirtualClock, Worker};
 use portcullis_issuer::attacks::Request;
@@ -30,6 +35,21 @@ impl Hosted {
     ///
     /// The module does not load or refuses its configuration.
     pub fn load(wasm: &[u8], configuration: &Value, now: i64, arithmetic: ArithmeticIn) -> Result<Self> {
+        Self::load_with(wasm, configuration, now, arithmetic, |_| {})
+    }
+
+    /// [`Hosted::load`], with `prepare` told of the process before the module starts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hosted::load`].
+    pub fn load_with(
+        wasm: &[u8],
+        configuration: &Value,
+        now: i64,
+        arithmetic: ArithmeticIn,
+        prepare: impl FnOnce(&Process),
+    ) -> Result<Self> {
         let builder = Process::builder()
             .clock(VirtualClock::at_unix_seconds(u64::try_from(now).context("a time before 1970")?))
             .seed(1);
@@ -39,8 +59,8 @@ impl Hosted {
                 ("module, arithmetic in wasm", builder.without_foreign_function("verify_signature").build())
             }
         };
-        let engine = Engine::new()?;
-        let module = Module::compile(&engine, wasm)?;
+        prepare(&process);
+        let module = compiled(wasm)?;
         let mut worker = Worker::new(&process);
         worker.add(&module, Plugin::new("jwt-auth").configuration(configuration.to_string()))?;
         Ok(Self { name, process, worker })
@@ -73,6 +93,18 @@ impl Subject for Hosted {
         }
         judgement(&outcome)
     }
+}
+
+/// Compiled once in a test binary: compiling takes longer than all that a test does with it.
+fn compiled(wasm: &[u8]) -> Result<Module> {
+    static COMPILED: Mutex<BTreeMap<Vec<u8>, Module>> = Mutex::new(BTreeMap::new());
+    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = all.get(wasm) {
+        return Ok(module.clone());
+    }
+    let module = Module::compile(&Engine::new()?, wasm)?;
+    all.insert(wasm.to_vec(), module.clone());
+    Ok(module)
 }
 
 /// What the outcome means for the client and the upstream.

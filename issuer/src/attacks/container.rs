@@ -38,11 +38,6 @@ fn segments(s: &Setup, to: &mut Cases) -> Result<(), KeyError> {
         ("an empty payload", "RFC 7519 section 7.2", format!("{header}..{signature}")),
         ("the flattened JSON serialization", "RFC 7515 section 7.2.2; Wycheproof 17", flattened.to_string()),
         ("the general JSON serialization", "RFC 7515 section 7.2.1; Wycheproof 17", general.to_string()),
-        (
-            "the token twice, separated by a comma",
-            "RFC 9110 section 11.6.2",
-            format!("{good}, Bearer {good}"),
-        ),
         ("the token in quotes", "RFC 6750 section 2.1", format!("\"{good}\"")),
         (
             "a space before the signature",

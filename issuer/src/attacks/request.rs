@@ -101,6 +101,15 @@ fn repetition(s: &Setup, to: &mut Cases) -> Result<(), KeyError> {
     ] {
         to.deny_request(Class, name, origin, &[MultipleTokens], Request::get().bearer(first).bearer(second));
     }
+    // What a proxy makes of two headers, and what a client may send itself.
+    let joined = Request::get().bearer(format!("{good}, Bearer {good}"));
+    to.deny_request(
+        Class,
+        "the token twice, separated by a comma",
+        "RFC 9110 section 5.3",
+        &[MultipleTokens],
+        joined,
+    );
     let request = Request::get().bearer(&good).header("authorization", "Basic eDp5");
     to.deny_request(
         Class,

@@ -121,14 +121,21 @@ fn authorization<'r>(scheme: &str, request: &Request<'r>) -> Result<Option<&'r [
     }
 }
 
-/// Whether credentials of `scheme` are one of several, joined by commas.
+/// Whether `value` is several credentials joined by commas, of which one is of `scheme`.
+///
+/// Parameters (`Digest a="b", c="d"`) and JSON have commas too, but nothing after them that looks
+/// like a scheme.
 fn has_second(scheme: &str, value: &[u8]) -> bool {
-    let ours = |part: &[u8]| {
-        let part = part.trim_ascii_start();
-        let (head, rest) = part.split_at_checked(scheme.len()).unwrap_or_default();
-        head.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first().is_none_or(|byte| *byte == b' ')
-    };
-    value.contains(&b',') && value.split(|byte| *byte == b',').any(ours)
+    let mut parts = value.split(|byte| *byte == b',').map(scheme_of);
+    let ours = |own: Option<&[u8]>| own.is_some_and(|own| own.eq_ignore_ascii_case(scheme.as_bytes()));
+    let first = parts.next().flatten();
+    parts.any(|other| other.is_some() && (ours(first) || ours(other)))
+}
+
+/// The word before the first space, or the only word, if it is made of letters.
+fn scheme_of(part: &[u8]) -> Option<&[u8]> {
+    let word = part.trim_ascii().split(|byte| *byte == b' ').next()?;
+    (!word.is_empty() && word.iter().all(u8::is_ascii_alphabetic)).then_some(word)
 }
 
 fn header<'r>(name: &HeaderName, prefix: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {

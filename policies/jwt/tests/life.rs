@@ -11,3 +11,5 @@ mod rules;
 mod sharing;
 #[path = "life/simulation.rs"]
 mod simulation;
+#[path = "life/sources.rs"]
+mod sources;

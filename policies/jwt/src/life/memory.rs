@@ -30,8 +30,9 @@ impl Memory {
         self.0.iter().find(|miss| miss.wanted == *wanted && now < miss.until).map(|miss| miss.until)
     }
 
-    /// Remembers a miss for `first`, and for twice as long as before, at most `most`, where it
-    /// was missed before.
+    /// Remembers a miss for `first`; a name that was missed before for twice as long as then, at
+    /// most `most`. That no other key has a name is always remembered shortly: everybody can
+    /// send a bad signature under a good name, and the issuer may give the name to another key.
     pub(super) fn miss(
         &mut self,
         now: Instant,
@@ -45,7 +46,8 @@ impl Memory {
             return;
         }
         let again = self.0.iter().position(|miss| miss.wanted == wanted).map(|at| self.0.remove(at));
-        let span = again.map_or(first, |miss| miss.span.saturating_mul(2)).min(most);
+        let longer = again.filter(|_| !wanted.another).map(|miss| miss.span.saturating_mul(2));
+        let span = longer.unwrap_or(first).min(most);
         if self.0.len() >= entries && !self.0.is_empty() {
             self.0.remove(0);
         }
@@ -95,6 +97,11 @@ mod tests {
             now = until;
         }
         assert_eq!(spans, [10, 20, 40, 60, 60]);
+        let another = Wanted { kid: Some("a".into()), another: true };
+        for at in [at(0), at(10), at(20)] {
+            memory.miss(at, another.clone(), FIRST, MOST, 8);
+            assert_eq!(memory.knows(at, &another), Some(at.saturating_add(FIRST)));
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(crate) fn config() -> LifeConfig {
     LifeConfig::new("https://idp".into(), vec![Source::Keys(address("https://idp/jwks"))])
 }
 
+/// The longest life that an answer can ask for.
+pub(crate) const LONG: &[(&str, &str)] = &[("cache-control", "max-age=900")];
+
 /// The headers of an answer.
 pub(crate) fn headers(pairs: &[(&str, &str)]) -> ResponseHeaders {
     ResponseHeaders::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
@@ -131,6 +134,10 @@ impl Rig {
             false
         });
         refused
+    }
+
+    pub(crate) fn phase(&self) -> portcullis_jwt::life::Phase {
+        self.life.status(self.now).phase
     }
 
     /// The names of the keys that may be used.

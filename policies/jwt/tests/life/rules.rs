@@ -1,22 +1,11 @@
 //! The rules of the machine, one by one.
 
-use portcullis_jwt::{
-    jwks::{self, KeySet},
-    life::{
-        Answer, Cause, Counter, Effect, Event, Failure, KeyState, Phase, Refusal, Source, discovery_addresses,
-    },
-};
+use portcullis_jwt::life::{Answer, Cause, Counter, Effect, Event, Failure, KeyState, Phase, Refusal};
 
 use crate::{
     keys::{set, thumbprint},
-    rig::{Rig, address, config, headers, seconds},
+    rig::{LONG, Rig, config, headers, seconds},
 };
-
-const LONG: &[(&str, &str)] = &[("cache-control", "max-age=900")];
-
-fn status(rig: &Rig) -> Phase {
-    rig.life.status(rig.now).phase
-}
 
 // --- the first fetch
 
@@ -295,7 +284,7 @@ fn the_life_of_a_set_is_what_its_headers_say_within_the_clamps() {
     ] {
         let mut rig = Rig::with_keys(config(), &set(&[("a", 1)]), &pairs);
         let begin = rig.now;
-        assert_eq!(status(&rig), Phase::Fresh);
+        assert_eq!(rig.phase(), Phase::Fresh);
         let refresh = rig.life.next_wake().unwrap().saturating_since(begin);
         let ahead = seconds(30).min(seconds(fresh) / 4);
         assert!(
@@ -303,14 +292,14 @@ fn the_life_of_a_set_is_what_its_headers_say_within_the_clamps() {
             "{pairs:?} {refresh:?}"
         );
         rig.pass(refresh);
-        assert_eq!(status(&rig), Phase::RefreshAhead);
+        assert_eq!(rig.phase(), Phase::RefreshAhead);
         assert_eq!(rig.fetch().unwrap().cause, Cause::Due);
         rig.pass(seconds(fresh) - refresh);
-        assert_eq!(status(&rig), Phase::Stale);
+        assert_eq!(rig.phase(), Phase::Stale);
         rig.pass(seconds(3599));
-        assert_eq!((status(&rig), rig.kids().len()), (Phase::Stale, 1));
+        assert_eq!((rig.phase(), rig.kids().len()), (Phase::Stale, 1));
         rig.pass(seconds(1));
-        assert_eq!((status(&rig), rig.kids().len()), (Phase::Expired, 0));
+        assert_eq!((rig.phase(), rig.kids().len()), (Phase::Expired, 0));
         assert!(matches!(rig.life.key_set(rig.now), KeyState::Unavailable));
         assert_eq!(rig.life.generation(rig.now), None);
     }
@@ -323,9 +312,9 @@ fn the_time_of_a_slow_answer_counts_for_the_life_of_the_set() {
     rig.pass(seconds(4));
     rig.answer(200, &[], &set(&[("a", 1)]));
     rig.pass(seconds(295));
-    assert_eq!(status(&rig), Phase::RefreshAhead);
+    assert_eq!(rig.phase(), Phase::RefreshAhead);
     rig.pass(seconds(1));
-    assert_eq!(status(&rig), Phase::Stale);
+    assert_eq!(rig.phase(), Phase::Stale);
 }
 
 #[test]
@@ -337,7 +326,7 @@ fn a_refresh_is_conditional_and_304_prolongs_the_life() {
     assert!(fetch.headers.contains(&("if-none-match", "\"v1\"".into())));
     assert!(fetch.headers.contains(&("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT".into())));
     rig.pass(seconds(500));
-    assert_eq!((status(&rig), rig.kids().len()), (Phase::Fresh, 1));
+    assert_eq!((rig.phase(), rig.kids().len()), (Phase::Fresh, 1));
     // Who waits for a key does not ask conditionally.
     rig.need(1, "b");
     let fetch = rig.answer(304, &[], "");
@@ -357,7 +346,7 @@ fn a_clock_that_goes_back_changes_nothing() {
     rig.tick();
     rig.now = begin.saturating_add(seconds(301));
     rig.tick();
-    assert_eq!(status(&rig), Phase::Stale);
+    assert_eq!(rig.phase(), Phase::Stale);
 }
 
 // --- bad answers and failures
@@ -458,7 +447,7 @@ fn an_issuer_that_is_down_for_an_hour_costs_known_keys_nothing_and_is_noticed_wh
             rig.fail();
         }
     }
-    assert_eq!(status(&rig), Phase::Expired);
+    assert_eq!(rig.phase(), Phase::Expired);
     let answer = rig.need(2, "a");
     assert!(matches!(answer, Answer::Wait | Answer::Refused(Refusal::Unavailable { .. })), "{answer:?}");
     let back = rig.now;
@@ -477,130 +466,4 @@ fn a_busy_issuer_may_ask_for_a_longer_pause() {
     rig.tick();
     rig.answer(503, &[("retry-after", "40")], "");
     assert_eq!(rig.life.next_wake().unwrap().saturating_since(rig.now), seconds(40));
-}
-
-// --- several sources
-
-fn two_sources() -> portcullis_jwt::life::LifeConfig {
-    let mut config = config();
-    config.sources.push(Source::Keys(address("https://mirror/jwks")));
-    config
-}
-
-#[test]
-fn the_second_source_is_asked_at_once_when_the_first_fails_and_the_first_is_preferred_again() {
-    let mut rig = Rig::new(two_sources());
-    rig.need(1, "a");
-    assert_eq!(rig.fail().source, 0);
-    let fetch = rig.answer(200, &[], &set(&[("a", 1)]));
-    assert_eq!((fetch.source, fetch.address.as_str()), (1, "https://mirror/jwks"));
-    assert_eq!(rig.woken(), [1]);
-    rig.pass_to_fetch();
-    assert_eq!(rig.fetch().unwrap().source, 0);
-}
-
-#[test]
-fn validators_of_one_source_are_not_sent_to_another() {
-    let mut rig = Rig::new(two_sources());
-    rig.tick();
-    rig.answer(200, &[("etag", "\"one\"")], &set(&[("a", 1)]));
-    rig.pass_to_fetch();
-    rig.fail();
-    let fetch = rig.fetch().unwrap();
-    assert_eq!(fetch.source, 1);
-    assert!(fetch.headers.iter().all(|(name, _)| *name != "if-none-match"));
-}
-
-#[test]
-fn the_inline_set_is_the_last_resort_only() {
-    let document = set(&[("inline", 9)]);
-    let inline = KeySet::parse(document.as_bytes(), jwks::Origin::Inline, &jwks::Limits::default()).unwrap();
-    let mut rig = Rig::new(portcullis_jwt::life::LifeConfig { inline: Some(inline), ..two_sources() });
-    rig.need(1, "a");
-    assert!(matches!(rig.life.key_set(rig.now), KeyState::Pending));
-    rig.fail();
-    assert_eq!(rig.kids().len(), 0);
-    rig.fail();
-    assert_eq!((rig.kids(), status(&rig)), (vec!["inline".to_string()], Phase::LastResort));
-    let generation = rig.life.generation(rig.now);
-    rig.pass(seconds(2));
-    rig.answer(200, &[], &set(&[("a", 1)]));
-    assert_eq!((rig.kids(), status(&rig)), (vec!["a".to_string()], Phase::Fresh));
-    assert_ne!(rig.life.generation(rig.now), generation);
-}
-
-#[test]
-fn inline_keys_without_a_source_are_simply_the_keys() {
-    let document = set(&[("inline", 9)]);
-    let inline = KeySet::parse(document.as_bytes(), jwks::Origin::Inline, &jwks::Limits::default()).unwrap();
-    let mut config = config();
-    config.sources.clear();
-    let mut rig = Rig::new(portcullis_jwt::life::LifeConfig { inline: Some(inline), ..config });
-    rig.tick();
-    assert_eq!((rig.kids().len(), status(&rig), rig.life.next_wake()), (1, Phase::Fresh, None));
-    assert_eq!(rig.need(1, "b"), Answer::Refused(Refusal::Checked));
-    assert_eq!(rig.effects, []);
-}
-
-// --- discovery
-
-fn discovered() -> portcullis_jwt::life::LifeConfig {
-    let addresses = discovery_addresses("https://idp", portcullis_jwt::life::Allow::default()).unwrap();
-    portcullis_jwt::life::LifeConfig {
-        sources: addresses.into_iter().map(Source::Discovery).collect(),
-        ..config()
-    }
-}
-
-const DOCUMENT: &str = r#"{"issuer":"https://idp","jwks_uri":"https://keys.idp/jwks"}"#;
-
-#[test]
-fn an_issuer_is_looked_up_before_its_keys_are_fetched() {
-    let mut rig = Rig::new(discovered());
-    rig.need(1, "a");
-    let fetch = rig.answer(200, &[], DOCUMENT);
-    assert_eq!(fetch.address.as_str(), "https://idp/.well-known/openid-configuration");
-    let fetch = rig.answer(200, LONG, &set(&[("a", 1)]));
-    assert_eq!(fetch.address.as_str(), "https://keys.idp/jwks");
-    assert_eq!(rig.woken(), [1]);
-    // The address is known now: a rotation costs one fetch.
-    rig.need(2, "b");
-    assert_eq!(rig.answer(200, LONG, &set(&[("b", 1)])).address.as_str(), "https://keys.idp/jwks");
-    assert_eq!(rig.woken(), [2]);
-}
-
-#[test]
-fn the_second_form_of_discovery_is_tried_where_the_first_is_not_found() {
-    let mut rig = Rig::new(discovered());
-    rig.tick();
-    rig.answer(404, &[], "");
-    let fetch = rig.answer(200, &[], DOCUMENT);
-    assert_eq!(fetch.address.as_str(), "https://idp/.well-known/oauth-authorization-server");
-    rig.answer(200, &[], &set(&[("a", 1)]));
-    assert_eq!(rig.kids(), ["a"]);
-}
-
-#[test]
-fn a_discovery_document_of_another_issuer_leads_nowhere() {
-    let mut rig = Rig::new(discovered());
-    rig.tick();
-    rig.answer(200, &[], &DOCUMENT.replace("https://idp\"", "https://idp/\""));
-    assert_eq!(rig.count(|e| matches!(e, Effect::SourceFailed { failure: Failure::Discovery(_), .. })), 1);
-    assert_eq!(rig.fetch().unwrap().source, 1);
-}
-
-#[test]
-fn an_address_that_fails_is_looked_up_again() {
-    let mut rig = Rig::new(discovered());
-    rig.tick();
-    rig.answer(200, &[], DOCUMENT);
-    rig.answer(200, &[], &set(&[("a", 1)]));
-    rig.pass_to_fetch();
-    assert_eq!(rig.fail().address.as_str(), "https://keys.idp/jwks");
-    rig.fail();
-    rig.pass_to_fetch();
-    let fetch = rig.answer(200, &[], &DOCUMENT.replace("keys.idp", "new.idp"));
-    assert_eq!(fetch.address.as_str(), "https://idp/.well-known/openid-configuration");
-    rig.pass_to_fetch();
-    assert_eq!(rig.fetch().unwrap().address.as_str(), "https://new.idp/jwks");
 }

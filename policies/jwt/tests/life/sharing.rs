@@ -6,10 +6,8 @@ use portcullis_jwt::life::{
 
 use crate::{
     keys::set,
-    rig::{Rig, address, config, seconds},
+    rig::{LONG, Rig, address, config, seconds},
 };
-
-const LONG: &[(&str, &str)] = &[("cache-control", "max-age=900")];
 
 fn claim(rig: &mut Rig, id: u64, shared: Option<&[u8]>, ledger: Option<&[u8]>, owner: u64) -> Claim {
     rig.life.claim(rig.now, 0, id, (shared, ledger), owner, &mut rig.effects)

@@ -1,0 +1,54 @@
+//! The plugins, compiled once and configured for every worker before the gateway opens its door.
+
+use anyhow::Context as _;
+use portcullis_host::{Engine, Limits, LogLevel, Module, Plugin, Process, Worker as HostWorker};
+
+use super::{cluster::Caller, config::Settings, worker::Worker};
+
+/// Workers whose plugins have accepted their configuration.
+pub(crate) struct Chain {
+    workers: Vec<HostWorker>,
+    filters: usize,
+}
+
+impl Chain {
+    /// Compiles and configures.
+    ///
+    /// # Errors
+    ///
+    /// What a plugin said against its configuration, with the plugin's place in the document.
+    pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<Self> {
+        let engine = Engine::new()?;
+        let modules = settings.plugins.iter().enumerate().map(|(at, plugin)| {
+            Module::compile(&engine, &plugin.wasm).with_context(|| format!("`plugins[{at}]`"))
+        });
+        let modules: Vec<Module> = modules.collect::<anyhow::Result<_>>()?;
+        let process = process(settings);
+        let workers = (0..settings.workers.get()).map(|_| {
+            let mut worker = HostWorker::new(&process);
+            for (at, (plugin, module)) in settings.plugins.iter().zip(&modules).enumerate() {
+                let plugin = Plugin::new(&plugin.name).configuration(plugin.configuration.clone());
+                worker.add(module, plugin).with_context(|| format!("`plugins[{at}]`"))?;
+            }
+            Ok(worker)
+        });
+        let workers = workers.collect::<anyhow::Result<_>>()?;
+        Ok(Self { workers, filters: modules.len() })
+    }
+
+    /// Gives every worker its thread.
+    pub(super) fn into_workers(self, caller: &Caller) -> anyhow::Result<Vec<Worker>> {
+        let Self { workers, filters } = self;
+        let spawned = workers.into_iter().enumerate().map(|(at, worker)| {
+            Worker::spawn(worker, filters, caller.clone(), at).context("start a worker's thread")
+        });
+        spawned.collect()
+    }
+}
+
+fn process(settings: &Settings) -> Process {
+    let limits = Limits { body: settings.limits.body_bytes, ..Limits::default() };
+    let builder =
+        Process::builder().limits(limits).log_level(LogLevel::Info).on_log(|line| eprintln!("{line}"));
+    settings.clusters.keys().fold(builder, |builder, name| builder.cluster(name)).build()
+}

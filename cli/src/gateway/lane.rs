@@ -1,0 +1,99 @@
+//! One direction of a stream: pieces from a body into the worker, and what the plugins let through
+//! out again, at the pace of whoever takes them.
+
+use std::{sync::Arc, time::Duration};
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Bytes};
+use portcullis_host::{Direction, Headers, Piece};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{
+    headers,
+    worker::{Passed, Stream},
+};
+
+/// Why a lane ends early.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The worker has closed the port: a plugin has answered or reset the stream.
+    Over,
+    /// Whoever sends the body has stopped.
+    Source,
+    /// Nothing has moved for too long.
+    Idle,
+}
+
+pub(super) struct Lane {
+    stream: Arc<Stream>,
+    direction: Direction,
+    passed: UnboundedReceiver<Passed>,
+    idle: Duration,
+    /// A piece was put in and not answered yet: one at a time, so nothing piles up.
+    unanswered: bool,
+    /// A plugin holds the headers. As in Envoy the body then stays where it is: in the socket.
+    held: bool,
+    /// The last piece was put in.
+    complete: bool,
+}
+
+impl Lane {
+    pub(super) const fn new(
+        stream: Arc<Stream>,
+        direction: Direction,
+        passed: UnboundedReceiver<Passed>,
+        idle: Duration,
+    ) -> Self {
+        Self { stream, direction, passed, idle, unanswered: false, held: false, complete: false }
+    }
+
+    /// Puts the headers in; `complete` where no body follows.
+    pub(super) fn begin(&mut self, headers: Headers, complete: bool) {
+        self.held = true;
+        self.put(Piece::Headers { headers, end_of_stream: complete });
+    }
+
+    /// What goes on next. Never empty; ends with the message's last piece some day.
+    pub(super) async fn next<B>(&mut self, source: &mut B) -> Result<Vec<Piece>, Broken>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        loop {
+            let may_read = !self.unanswered && !self.held && !self.complete;
+            tokio::select! {
+                biased;
+                passed = self.passed.recv() => {
+                    let Passed { pieces, answer } = passed.ok_or(Broken::Over)?;
+                    self.unanswered &= !answer;
+                    if !pieces.is_empty() {
+                        self.held = false;
+                        return Ok(pieces);
+                    }
+                }
+                frame = source.frame(), if may_read => match frame {
+                    Some(Ok(frame)) => self.put_frame(frame, source.is_end_stream()),
+                    Some(Err(_)) => return Err(Broken::Source),
+                    None => self.put(Piece::Body { bytes: Vec::new(), end_of_stream: true }),
+                },
+                () = tokio::time::sleep(self.idle) => return Err(Broken::Idle),
+            }
+        }
+    }
+
+    fn put_frame(&mut self, frame: hyper::body::Frame<Bytes>, end_of_stream: bool) {
+        match frame.into_data() {
+            Ok(bytes) => self.put(Piece::Body { bytes: bytes.into(), end_of_stream }),
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    self.put(Piece::Trailers(headers::to_host(&trailers)));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, piece: Piece) {
+        self.complete = piece.ends();
+        self.unanswered = true;
+        self.stream.put(self.direction, piece);
+    }
+}
