@@ -128,7 +128,10 @@ fn a_flood_of_unknown_keys_causes_four_fetches_a_minute_and_hurts_no_good_reques
     let count = |status: u16| outcomes.iter().filter(|outcome| outcome.status == status).count();
     let good = during.len();
     println!("{} requests in {took:?}: {} times 401, {} times 503", outcomes.len(), count(401), count(503));
-    println!("{good} good requests between them; median {:?}, without the flood {quiet:?}", median(during.clone()));
+    println!(
+        "{good} good requests between them; median {:?}, without the flood {quiet:?}",
+        median(during.clone())
+    );
     println!("{} fetches", scene.issuer.fetches());
     assert!(took < Duration::from_secs(60), "the bound is for a minute");
     assert_eq!(count(401) + count(503), attack.len());
@@ -166,8 +169,7 @@ fn an_issuer_that_is_down_costs_known_keys_nothing_for_the_stated_time() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
     let (known, unknown) = (key("known", 1), key("unknown", 2));
     let dead = "https://dead.example";
-    let issuers =
-        [issuer("main", ISSUER, "idp", &short_life()), issuer("dead", dead, "dead", &short_life())];
+    let issuers = [issuer("main", ISSUER, "idp", &short_life()), issuer("dead", dead, "dead", &short_life())];
     let configuration = configuration(&issuers, "/", "1s");
     let scene = Scene::start(&binary, &configuration, published(&[&known]), 2).unwrap();
     let (token, other) = (token(&known), token(&unknown));

@@ -30,7 +30,9 @@ pub struct Outcome {
 /// Sends a request for each of `tokens` to `address`, in `lanes` that run in parallel.
 pub fn crowd(address: SocketAddr, tokens: &[String], lanes: usize) -> Result<Vec<Outcome>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async { tokio::time::timeout(LIMIT, send(address, tokens, lanes)).await.context("too slow")? })
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, send(address, tokens, lanes)).await.context("too slow")?
+    })
 }
 
 async fn send(address: SocketAddr, tokens: &[String], lanes: usize) -> Result<Vec<Outcome>> {
@@ -64,7 +66,11 @@ async fn run_lane(mut sender: http2::SendRequest<Empty<Bytes>>, tokens: Vec<Stri
         let (parts, body) = sender.send_request(request).await?.into_parts();
         body.collect().await?;
         let retry_after = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
-        outcomes.push(Outcome { sent, status: parts.status.as_u16(), retry_after: retry_after.map(Into::into) });
+        outcomes.push(Outcome {
+            sent,
+            status: parts.status.as_u16(),
+            retry_after: retry_after.map(Into::into),
+        });
     }
     Ok(outcomes)
 }

@@ -30,7 +30,11 @@ pub fn key(kid: &str, number: u8) -> SigningKey {
 /// What an honest token of `issuer` says, for ten minutes from now.
 pub fn claims(issuer: &str) -> Token {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
-    Token::new().claim("iss", issuer).claim("aud", "api").claim("sub", "alice").claim("exp", now.as_secs() + 600)
+    Token::new()
+        .claim("iss", issuer)
+        .claim("aud", "api")
+        .claim("sub", "alice")
+        .claim("exp", now.as_secs() + 600)
 }
 
 /// A token of [`ISSUER`], signed with `key`.
