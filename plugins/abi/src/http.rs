@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proxy_wasm::types::Status;
 
+pub use crate::pairs::Pairs;
 use crate::{Refused, pairs, sys};
 
 /// `proxy_header_map_type_t`, as far as filters here use it.
@@ -23,7 +24,7 @@ pub enum Map {
 /// # Errors
 ///
 /// [`Refused`] where the map is not there or cannot be read.
-pub fn headers(map: Map) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refused> {
+pub fn headers(map: Map) -> Result<Pairs, Refused> {
     pairs::read(&sys::header_map_pairs(map as u32)?)
 }
 

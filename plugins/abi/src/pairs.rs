@@ -4,7 +4,7 @@
 use crate::Refused;
 
 /// Names and values as bytes, in order, repeated names kept.
-pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Pairs, Refused> {
     // Some hosts give nothing at all for an empty map.

@@ -45,6 +45,7 @@ macro_rules! imports {
         }
 
         #[cfg(not(target_arch = "wasm32"))]
+        #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
         mod import {
             $(pub(super) unsafe fn $name($(_: $type),*) -> u32 { super::Refused::UNIMPLEMENTED.0 })*
         }

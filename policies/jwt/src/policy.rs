@@ -1,6 +1,7 @@
 //! The decision: one request in, a permit, a denial or a need out.
 
 use alloc::{
+    boxed::Box,
     collections::BTreeMap,
     format,
     string::{String, ToString},
@@ -66,7 +67,7 @@ pub(crate) struct Issuer {
 #[derive(Debug)]
 pub(crate) enum Keys {
     Inline(KeySet),
-    Remote(RemoteKeys),
+    Remote(Box<RemoteKeys>),
 }
 
 /// A key set that has to be fetched.
@@ -121,7 +122,7 @@ pub enum Missing {
 
 enum Refusal {
     Deny(Denial),
-    Need(Need),
+    Need(Box<Need>),
 }
 
 impl From<Denial> for Refusal {
@@ -155,7 +156,7 @@ impl Policy {
     /// The issuers whose keys have to be fetched: index, name and address.
     pub fn remote_keys(&self) -> impl Iterator<Item = (usize, &str, &RemoteKeys)> {
         self.issuers.iter().enumerate().filter_map(|(index, issuer)| match &issuer.keys {
-            Keys::Remote(remote) => Some((index, issuer.name.as_str(), remote)),
+            Keys::Remote(remote) => Some((index, issuer.name.as_str(), remote.as_ref())),
             Keys::Inline(_) => None,
         })
     }
@@ -182,7 +183,7 @@ impl Policy {
         match judge.judge() {
             Ok(permit) => Decision::Permit(permit),
             Err(Refusal::Deny(denial)) => Decision::Deny(denial),
-            Err(Refusal::Need(need)) => Decision::Need(need),
+            Err(Refusal::Need(need)) => Decision::Need(*need),
         }
     }
 
@@ -217,7 +218,8 @@ impl Judge<'_> {
         self.tokens(rule).map(|proven| self.permit(proven)).map_err(|refusal| match refusal {
             Refusal::Deny(denial) => Refusal::Deny(denial.with_challenge(challenge())),
             Refusal::Need(need) => {
-                Refusal::Need(Need { otherwise: need.otherwise.with_challenge(challenge()), ..need })
+                let otherwise = need.otherwise.with_challenge(challenge());
+                Refusal::Need(Box::new(Need { otherwise, ..*need }))
             }
         })
     }
@@ -352,6 +354,6 @@ fn refusal(index: usize, issuer: &Issuer, kid: Option<String>, why: Option<Unver
     let otherwise = Denial::new(code, detail.to_string());
     match issuer.keys {
         Keys::Inline(_) => otherwise.into(),
-        Keys::Remote(_) => Refusal::Need(Need { issuer: index, missing, kid, otherwise }),
+        Keys::Remote(_) => Refusal::Need(Box::new(Need { issuer: index, missing, kid, otherwise })),
     }
 }

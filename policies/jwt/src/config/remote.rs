@@ -1,6 +1,7 @@
 //! Key sets that are fetched: addresses, clusters and the departures from the usual life.
 
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -89,7 +90,7 @@ fn resolve(
         })
         .transpose()?;
     config.check().map_err(|error| ConfigError::new(format!("{path}.life"), error.to_string()))?;
-    Ok(Keys::Remote(RemoteKeys { life: config, clusters }))
+    Ok(Keys::Remote(Box::new(RemoteKeys { life: config, clusters })))
 }
 
 fn set(setting: &mut Duration, span: Option<Span>) {

@@ -416,7 +416,7 @@ fn rule(path: &str, raw: raw::Rule, names: &BTreeMap<String, usize>, issuers: &[
                 Err(ConfigError::new(path, "not one scope token (RFC 6749 section 3.3)"))
             }
         })?,
-        path: path_pattern(&at("path"), path_match)?,
+        path: path_pattern(&at("path"), &path_match)?,
         requirement,
     })
 }
@@ -485,8 +485,8 @@ fn host_pattern(path: &str, host: &str) -> Resolved<HostPattern> {
     })
 }
 
-fn path_pattern(path: &str, raw: raw::PathMatch) -> Resolved<PathPattern> {
-    let (kind, text) = match &raw {
+fn path_pattern(path: &str, raw: &raw::PathMatch) -> Resolved<PathPattern> {
+    let (kind, text) = match raw {
         raw::PathMatch::Exact(text) => ("exact", text),
         raw::PathMatch::Prefix(text) => ("prefix", text),
         raw::PathMatch::Template(text) => ("template", text),

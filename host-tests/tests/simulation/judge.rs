@@ -1,0 +1,194 @@
+//! The promises, as a judge checks them. It knows what the issuer published and what the network
+//! let through; it knows nothing of the module's insides.
+
+use std::time::Duration;
+
+use crate::{
+    issuer::{Issuer, Time},
+    setting::{Setting, Source},
+    tokens::Key,
+};
+
+/// One tick of the module, which is how late it may be.
+const TICK: Duration = Duration::from_millis(20);
+/// How late the timer of an idle proxy is at the most: see `world.rs`.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a name that was looked up in vain is remembered at the most, where it was looked up
+/// once and where it was looked up often.
+const MEMORY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+/// The window of the bound on fetches.
+const WINDOW: Duration = Duration::from_secs(60);
+/// What the worker that fetches has beyond the timeout before another one may.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Signed by the issuer with the key that it signs with.
+    Valid,
+    /// Signed by the issuer with a key that it signed with once.
+    Old,
+    /// Signed by nobody.
+    Forged,
+    /// For the issuer that never answers.
+    Dead,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub kind: Kind,
+    pub key: Key,
+    pub since: Time,
+}
+
+/// A fetch that a proxy made for the issuer that rotates.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    pub at: Time,
+    /// On behalf of a request whose key is not in the set.
+    pub asked: bool,
+    /// When its good answer arrived, if one did.
+    pub good_at: Option<Time>,
+}
+
+/// How a request was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub status: u16,
+    pub code: String,
+    pub retry_after: Option<u64>,
+    /// Requests that waited in that worker.
+    pub waiting: usize,
+}
+
+/// What the judge knows of one proxy.
+pub struct Proxy<'p> {
+    pub issuer: &'p Issuer,
+    pub setting: &'p Setting,
+    pub fetches: &'p [Fetch],
+    /// When a worker or its configuration was taken away last, and its fetch perhaps with it.
+    pub upset: Option<Time>,
+}
+
+impl Proxy<'_> {
+    /// A request went through at `now`.
+    ///
+    /// - A forged token never does, nor one of the issuer that never gave keys, nor one of a key
+    ///   that was never published.
+    /// - A removed key's may until its set stops being fresh and one refresh is over; where the
+    ///   issuer could not be asked, until the set stops being usable, and not a moment longer.
+    pub fn accepted(&self, request: &Request, now: Time) -> Result<(), String> {
+        if matches!(request.kind, Kind::Forged | Kind::Dead) {
+            return Err(format!("{request:?} is accepted"));
+        }
+        if self.issuer.published_since(&request.key, now).is_some() {
+            return Ok(());
+        }
+        let Some(removed) = self.issuer.removed_at(&request.key, now) else {
+            return Err(format!("{request:?} is accepted, its key was never published"));
+        };
+        let fresh = self.setting.fresh(self.issuer.max_age);
+        // A pause after a failure, a fetch whose worker is taken away, a fetch.
+        let fetch = Setting::TIMEOUT * 2 + LEASE + IDLE * 2;
+        let asked = self.setting.backoff() + fetch;
+        let well = self.issuer.was_well(removed.saturating_sub(asked), now);
+        let until = removed + fresh + if well { fetch } else { self.setting.stale() + IDLE };
+        if now > until {
+            return Err(format!("{request:?} is accepted, its key is gone since {removed:?}; well: {well}"));
+        }
+        Ok(())
+    }
+
+    /// A request was refused at `now`.
+    ///
+    /// A valid token is refused only where no published set that proves it was within reach, or
+    /// the bound did not allow to fetch it. Within reach means: the issuer publishes the key since
+    /// before the request and until the refusal, and gave everybody who asked a good answer, also
+    /// in the time before that the module's pauses after failures reach back to.
+    pub fn refused(&self, request: &Request, refused: &Refused, now: Time) -> Result<(), String> {
+        if !matches!((refused.status, refused.retry_after), (401, None) | (503, Some(1..=60))) {
+            return Err(format!("{request:?} is refused in an odd way: {refused:?}"));
+        }
+        match (request.kind, refused.status) {
+            (Kind::Valid, 401) => self.called_bad(request, refused, now),
+            (Kind::Valid, _) => self.unavailable(request, refused, now),
+            (Kind::Dead, 401) => Err(format!("{request:?} is called bad, and nobody knows")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A name that belonged to another key a moment ago, or whose key was gone a moment ago, may
+    /// have been looked up in vain; nothing else makes a valid token a bad one.
+    fn called_bad(&self, request: &Request, refused: &Refused, now: Time) -> Result<(), String> {
+        let Some(since) = self.issuer.published_since(&request.key, now) else { return Ok(()) };
+        let fetch = Setting::TIMEOUT + LEASE;
+        let shared = self.issuer.name_had_another_key(&request.key, now) && now <= since + MEMORY.0 + fetch;
+        let back = self.issuer.came_back(&request.key, now) && now <= since + MEMORY.1 + fetch;
+        if shared || back {
+            return Ok(());
+        }
+        Err(format!("valid {request:?} is refused: {refused:?}, its key is published since {since:?}"))
+    }
+
+    fn unavailable(&self, request: &Request, refused: &Refused, now: Time) -> Result<(), String> {
+        let Some(since) = self.issuer.published_since(&request.key, now) else { return Ok(()) };
+        let crowded = refused.waiting >= self.setting.waiting_requests;
+        if !self.within_reach(request, now) || self.bound_used_up(since, now) || crowded {
+            return Ok(());
+        }
+        Err(format!("valid {request:?} is refused: {refused:?}, its key is published since {since:?}"))
+    }
+
+    fn within_reach(&self, request: &Request, now: Time) -> bool {
+        let back = self.setting.backoff() + Setting::TIMEOUT * 2 + IDLE;
+        let well = self.issuer.was_well(request.since.saturating_sub(back), now);
+        let undisturbed = self.upset.is_none_or(|upset| now > upset + Setting::TIMEOUT * 2 + LEASE);
+        well && undisturbed
+    }
+
+    /// Whether the fetches of the last minute explain that a key that is published since `since`
+    /// could not be fetched: one that started later would have brought it.
+    fn bound_used_up(&self, since: Time, now: Time) -> bool {
+        let within = |span: Duration| self.fetches.iter().filter(move |fetch| fetch.at + span >= now);
+        let answer = Setting::TIMEOUT + LEASE;
+        // Clients cause two at once and then one per 20 seconds.
+        let third = WINDOW / 3;
+        let asked = within(third * 2).filter(|fetch| fetch.asked).count() >= 2 && now <= since + third + answer;
+        let all = within(WINDOW + TICK).count() >= Setting::FETCHES && now <= since + WINDOW + answer;
+        asked || all
+    }
+
+    /// Another fetch starts: never more than the bound in any minute, and none without a reason
+    /// while a good answer is not half through its life.
+    pub fn fetched(&self, asked: bool, now: Time) -> Result<(), String> {
+        if let Some(fifth) = self.fetches.len().checked_sub(Setting::FETCHES) {
+            let begin = self.fetches[fifth].at;
+            if now < begin + WINDOW {
+                return Err(format!("more than {} fetches since {begin:?}", Setting::FETCHES));
+            }
+        }
+        let half = self.setting.fresh(self.issuer.max_age) / 2;
+        let last = self.fetches.iter().rev().find(|fetch| fetch.good_at.is_some_and(|at| at < now));
+        match last {
+            Some(last) if !asked && now < last.at + half => {
+                Err(format!("a fetch that nobody needs: the keys are those of {:?}", last.at))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A request has waited since `since`.
+    pub fn waits(&self, request: &Request, now: Time) -> Result<(), String> {
+        if now > request.since + self.setting.wait() + TICK {
+            return Err(format!("{request:?} still waits"));
+        }
+        Ok(())
+    }
+}
+
+/// Until when a source's trouble is felt after all troubles are over: for the probe at the end.
+pub fn quiet(setting: &Setting) -> Duration {
+    let rounds = if setting.source == Source::Remote { 2 } else { 3 };
+    setting.backoff() + WINDOW + (Setting::TIMEOUT + LEASE) * rounds
+}
