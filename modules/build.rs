@@ -2,6 +2,8 @@
 //! the toolchain where it is missing, so that `cargo run`, `cargo test` and `cargo bench` work on
 //! a fresh clone. Cargo runs this again only when the plugins' sources change.
 
+mod slim;
+
 use std::{
     env,
     error::Error,
@@ -24,12 +26,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=slim.rs");
     add_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = target_dir(&out)?;
     build(&root, &target_dir)?;
     for (_, file) in PLUGINS {
-        fs::copy(target_dir.join(TARGET).join(PROFILE).join(file), out.join(file))?;
+        let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
+        fs::write(out.join(file), slim::without_unused_callbacks(&built)?)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod demo;
 mod document;
 mod gateway;
 mod output;
+mod rotation;
 mod serve;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ enum Call {
     Serve(serve::Arguments),
     Check(check::Arguments),
     Bundle(bundle::Arguments),
+    Rotation(rotation::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Call::Serve(arguments) => serve::run(arguments),
         Call::Check(arguments) => check::run(arguments),
         Call::Bundle(arguments) => bundle::run(arguments),
+        Call::Rotation(arguments) => rotation::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

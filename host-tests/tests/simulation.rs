@@ -38,7 +38,9 @@ use world::Totals;
 const SEEDS: u64 = 40;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: `{text}`")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: `{text}`")))
 }
 
 fn module() -> Module {

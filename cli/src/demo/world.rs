@@ -128,7 +128,7 @@ where
                 async move {
                     let (head, body) = request.into_parts();
                     let body = Limited::new(body, MAX_BODY).collect().await;
-                    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+                    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                     Ok::<_, Infallible>(answer(Request::from_parts(head, body)))
                 }
             });
@@ -157,7 +157,7 @@ fn echo(request: &Request<Bytes>) -> Response<Full<Bytes>> {
         .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
     let seen = json!({
         "method": request.method().as_str(),
-        "path": request.uri().path_and_query().map(|path| path.as_str()),
+        "path": request.uri().path_and_query().map(hyper::http::uri::PathAndQuery::as_str),
         "headers": lines.collect::<Vec<_>>(),
         "body_bytes": request.body().len(),
     });

@@ -1,7 +1,9 @@
 //! The plugins, compiled once and configured for every worker before the gateway opens its door.
 
 use anyhow::Context as _;
-use portcullis_host::{Engine, Limits, LogLevel, Module, Plugin, Process, Worker as HostWorker};
+use portcullis_host::{
+    Engine, Limits, LogLevel, Module, Plugin, Process, ProcessBuilder, Worker as HostWorker,
+};
 
 use super::{cluster::Caller, config::Settings, worker::Worker};
 
@@ -47,8 +49,8 @@ impl Chain {
 }
 
 fn process(settings: &Settings) -> Process {
-    let limits = Limits { body: settings.limits.body_bytes, ..Limits::default() };
+    let limits = Limits { body: settings.limits.body_bytes.get(), ..Limits::default() };
     let builder =
         Process::builder().limits(limits).log_level(LogLevel::Info).on_log(|line| eprintln!("{line}"));
-    settings.clusters.keys().fold(builder, |builder, name| builder.cluster(name)).build()
+    settings.clusters.keys().fold(builder, ProcessBuilder::cluster).build()
 }

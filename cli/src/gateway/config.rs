@@ -74,7 +74,7 @@ pub(crate) struct Limits {
     /// Connections at the same time; further ones wait in the kernel's queue.
     pub(crate) connections: NonZeroUsize,
     /// Bytes of a body that are held for a paused stream, per direction and plugin.
-    pub(crate) body_bytes: usize,
+    pub(crate) body_bytes: NonZeroUsize,
     /// How long a request may stand still.
     pub(crate) idle: Span,
 }
@@ -83,7 +83,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN),
-            body_bytes: 1 << 20,
+            body_bytes: NonZeroUsize::new(1 << 20).unwrap_or(NonZeroUsize::MIN),
             // Envoy's stream_idle_timeout.
             idle: Span(Duration::from_secs(300)),
         }

@@ -102,9 +102,9 @@ pub(super) async fn answer(
         return Ok(refused(Refusal::Unchecked));
     };
     let stream = Arc::new(stream);
-    let idle = shared.limits.idle.0;
-    let mut up = Lane::new(Arc::clone(&stream), Direction::Request, up, idle);
-    let down = Lane::new(stream, Direction::Response, down, idle);
+    let limits = shared.limits;
+    let mut up = Lane::new(Arc::clone(&stream), Direction::Request, up, limits);
+    let down = Lane::new(stream, Direction::Response, down, limits);
     up.begin(seen, body.is_end_stream());
     let (head, answered) = oneshot::channel();
     let mut lanes = JoinSet::new();

@@ -1,7 +1,7 @@
 //! One direction of a stream: pieces from a body into the worker, and what the plugins let through
 //! out again, at the pace of whoever takes them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes};
@@ -9,9 +9,14 @@ use portcullis_host::{Direction, Headers, Piece};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
+    config::Limits,
     headers,
     worker::{Passed, Stream},
 };
+
+/// Bytes of a body that are put in at once, as in Envoy. A piece must fit into what may be held, or
+/// a large read from a socket would be refused for its size.
+const CHUNK: usize = 16 * 1024;
 
 /// Why a lane ends early.
 #[derive(Debug)]
@@ -28,7 +33,9 @@ pub(super) struct Lane {
     stream: Arc<Stream>,
     direction: Direction,
     passed: UnboundedReceiver<Passed>,
-    idle: Duration,
+    limits: Limits,
+    /// What was read and not put in yet.
+    rest: Bytes,
     /// A piece was put in and not answered yet: one at a time, so nothing piles up.
     unanswered: bool,
     /// A plugin holds the headers. As in Envoy the body then stays where it is: in the socket.
@@ -42,9 +49,10 @@ impl Lane {
         stream: Arc<Stream>,
         direction: Direction,
         passed: UnboundedReceiver<Passed>,
-        idle: Duration,
+        limits: Limits,
     ) -> Self {
-        Self { stream, direction, passed, idle, unanswered: false, held: false, complete: false }
+        let rest = Bytes::new();
+        Self { stream, direction, passed, limits, rest, unanswered: false, held: false, complete: false }
     }
 
     /// Puts the headers in; `complete` where no body follows.
@@ -59,7 +67,11 @@ impl Lane {
         B: Body<Data = Bytes> + Unpin,
     {
         loop {
-            let may_read = !self.unanswered && !self.held && !self.complete;
+            let mut may_read = !self.unanswered && !self.held && !self.complete;
+            if may_read && !self.rest.is_empty() {
+                self.put_chunk(source.is_end_stream());
+                may_read = false;
+            }
             tokio::select! {
                 biased;
                 passed = self.passed.recv() => {
@@ -75,20 +87,31 @@ impl Lane {
                     Some(Err(_)) => return Err(Broken::Source),
                     None => self.put(Piece::Body { bytes: Vec::new(), end_of_stream: true }),
                 },
-                () = tokio::time::sleep(self.idle) => return Err(Broken::Idle),
+                () = tokio::time::sleep(self.limits.idle.0) => return Err(Broken::Idle),
             }
         }
     }
 
     fn put_frame(&mut self, frame: hyper::body::Frame<Bytes>, end_of_stream: bool) {
         match frame.into_data() {
-            Ok(bytes) => self.put(Piece::Body { bytes: bytes.into(), end_of_stream }),
+            Ok(bytes) => {
+                self.rest = bytes;
+                self.put_chunk(end_of_stream);
+            }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     self.put(Piece::Trailers(headers::to_host(&trailers)));
                 }
             }
         }
+    }
+
+    /// `end_of_stream`: nothing follows on what was read.
+    fn put_chunk(&mut self, end_of_stream: bool) {
+        let length = self.rest.len().min(CHUNK).min(self.limits.body_bytes.get());
+        let bytes = self.rest.split_to(length).to_vec();
+        let end_of_stream = end_of_stream && self.rest.is_empty();
+        self.put(Piece::Body { bytes, end_of_stream });
     }
 
     fn put(&mut self, piece: Piece) {

@@ -16,7 +16,10 @@ use portcullis_host_tests::{
 };
 use serde_json::json;
 
-use crate::scene::{self, NATIVE, OURS, Scene};
+use crate::scene::{self, OURS};
+
+/// The listener with Envoy's own filter.
+const NATIVE: &str = "jwt_authn";
 
 /// What is run.
 pub struct Plan {
@@ -46,7 +49,7 @@ pub struct Sample {
 
 /// What came of it.
 pub struct Run {
-    /// When the issuer answered with the new key for the first time that it was asked.
+    /// When the issuer replaced its key: from here on it answers with the new one.
     pub rotated_at: Duration,
     /// The requests to jwt-auth, by time.
     pub ours: Vec<Sample>,
@@ -57,10 +60,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// The requests of `samples` that a rotation should not have hurt, and those of them that were
-    /// refused: honest tokens, signed with the key that the issuer publishes when they are sent.
-    pub fn hurt(samples: &[Sample]) -> (usize, usize) {
-        (samples.len(), samples.iter().filter(|sample| sample.status != 200).count())
+    /// How many of `samples` there are, and how many of them were refused although the issuer
+    /// published the token's key all the time from before the request until the answer.
+    pub fn refused<'s>(&self, samples: impl IntoIterator<Item = &'s Sample>) -> (usize, usize) {
+        let published = |sample: &Sample| sample.with_new_key || sample.at + sample.took < self.rotated_at;
+        samples
+            .into_iter()
+            .filter(|sample| published(sample))
+            .fold((0, 0), |(all, refused), sample| (all + 1, refused + usize::from(sample.status != 200)))
     }
 }
 
@@ -71,7 +78,7 @@ pub fn run(binary: &Path, plan: &Plan) -> Result<Run> {
     let issuers = [Endpoint::start(scene::published(&[&old]))?, Endpoint::start(scene::published(&[&old]))?];
     let (_folder, module) = scene::module()?;
     let ours = config::wasm(OURS, &module, &scene::only(&json!({})));
-    let bootstrap = Scene::clusters(&issuers[0])?
+    let bootstrap = scene::clusters(&issuers[0])?
         .cluster("idp-native", issuers[1].address())
         .listener(config::Listener::new(OURS).filter(ours))
         .listener(config::Listener::new(NATIVE).filter(native(plan.native_cache)));
@@ -88,10 +95,10 @@ pub fn run(binary: &Path, plan: &Plan) -> Result<Run> {
         };
         let threads = [clients(OURS), clients(NATIVE)];
         thread::sleep(plan.rotate_after);
+        let rotated_at = start.elapsed();
         for issuer in &issuers {
             issuer.set(scene::published(&[&new]));
         }
-        let rotated_at = start.elapsed();
         rotated.store(true, Ordering::SeqCst);
         let [ours, native] = threads.map(|threads| {
             let samples = threads.into_iter().map(|thread| thread.join().expect("a client that ends"));

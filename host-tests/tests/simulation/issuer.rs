@@ -145,6 +145,16 @@ impl Issuer {
         self.troubles.iter().all(|(begin, end, _)| *end <= from || *begin > to)
     }
 
+    /// Since when everybody who asks gets a good answer.
+    pub fn well_since(&self, time: Time) -> Time {
+        self.troubles
+            .iter()
+            .filter(|(from, ..)| *from <= time)
+            .map(|(_, to, _)| *to)
+            .max()
+            .unwrap_or_default()
+    }
+
     pub fn rotations(&self) -> usize {
         self.steps.len() - 1
     }
@@ -152,7 +162,8 @@ impl Issuer {
     pub fn tell(&self) -> String {
         let mut story = String::new();
         for Step { from, published, signs, what } in &self.steps {
-            let _ = writeln!(story, "{from:?} the issuer {what}: publishes {published:?}, signs with {signs:?}");
+            let _ =
+                writeln!(story, "{from:?} the issuer {what}: publishes {published:?}, signs with {signs:?}");
         }
         for (from, to, trouble) in &self.troubles {
             let _ = writeln!(story, "{from:?} to {to:?} the network: {trouble:?}");
@@ -162,12 +173,21 @@ impl Issuer {
     }
 
     /// The answer to `call` at `time`; `spare` is the source that is never in trouble.
-    pub fn reply(&self, random: &mut Random, time: Time, call: &OutgoingCall, spare: bool, tokens: &Tokens) -> Reply {
+    pub fn reply(
+        &self,
+        random: &mut Random,
+        time: Time,
+        call: &OutgoingCall,
+        spare: bool,
+        tokens: &Tokens,
+    ) -> Reply {
         let after = random.millis(1, 300);
         let trouble = self.troubles.iter().find(|(from, to, _)| (*from..*to).contains(&time) && !spare);
         let path = call.headers.text(":path").unwrap_or_default();
         let response = if path == "/jwks" { self.keys(time, call, tokens) } else { discovery() };
-        let Some((.., trouble)) = trouble else { return Reply { after, response: Some(response), good: path == "/jwks" } };
+        let Some((.., trouble)) = trouble else {
+            return Reply { after, response: Some(response), good: path == "/jwks" };
+        };
         let bad = |response| Reply { after, response: Some(response), good: false };
         let body = response.body.clone();
         match trouble {
@@ -185,7 +205,9 @@ impl Issuer {
             Trouble::EmptySet => bad(CallResponse::new(200, r#"{"keys":[]}"#)),
             Trouble::AlienSet => bad(CallResponse::new(200, r#"{"keys":[{"kty":"XYZ","kid":"k0"}]}"#)),
             Trouble::Oversized => bad(CallResponse::new(200, [body, vec![b' '; OVERSIZED]].concat())),
-            Trouble::Redirect => bad(CallResponse::new(302, body).header("location", "http://169.254.169.254/")),
+            Trouble::Redirect => {
+                bad(CallResponse::new(302, body).header("location", "http://169.254.169.254/"))
+            }
         }
     }
 
@@ -236,7 +258,12 @@ fn rotate(random: &mut Random, steps: &mut Vec<Step>, time: Time, number: u8) {
         }
         _ => {
             step(time, &[&new], &new, "rotates without overlap");
-            step(later(random.within(10_000, 60_000)), &[&last.signs], &last.signs, "takes the rotation back");
+            step(
+                later(random.within(10_000, 60_000)),
+                &[&last.signs],
+                &last.signs,
+                "takes the rotation back",
+            );
         }
     }
 }
@@ -249,7 +276,8 @@ fn troubles(random: &mut Random, end: Time) -> Vec<(Time, Time, Trouble)> {
         if time >= end {
             return found;
         }
-        let long = if random.chance(25) { random.millis(90_000, 400_000) } else { random.millis(500, 60_000) };
+        let long =
+            if random.chance(25) { random.millis(90_000, 400_000) } else { random.millis(500, 60_000) };
         let until = (time + long).min(end);
         found.push((time, until, random.pick(&Trouble::ALL)));
         time = until;

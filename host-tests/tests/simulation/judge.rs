@@ -107,7 +107,12 @@ impl Proxy<'_> {
     /// before the request and until the refusal, and gave everybody who asked a good answer, also
     /// in the time before that the module's pauses after failures reach back to.
     pub fn refused(&self, request: &Request, refused: &Refused, now: Time) -> Result<(), String> {
-        if !matches!((refused.status, refused.retry_after), (401, None) | (503, Some(1..=60))) {
+        let odd = match (refused.status, refused.retry_after) {
+            (401, None) => refused.code == "KEYS_UNAVAILABLE",
+            (503, Some(1..=60)) => refused.code != "KEYS_UNAVAILABLE",
+            _ => true,
+        };
+        if odd {
             return Err(format!("{request:?} is refused in an odd way: {refused:?}"));
         }
         match (request.kind, refused.status) {
@@ -148,13 +153,15 @@ impl Proxy<'_> {
     }
 
     /// Whether the fetches of the last minute explain that a key that is published since `since`
-    /// could not be fetched: one that started later would have brought it.
+    /// could not be fetched: one that started later, and not in trouble, would have brought it.
     fn bound_used_up(&self, since: Time, now: Time) -> bool {
+        let since = since.max(self.issuer.well_since(now));
         let within = |span: Duration| self.fetches.iter().filter(move |fetch| fetch.at + span >= now);
         let answer = Setting::TIMEOUT + LEASE;
         // Clients cause two at once and then one per 20 seconds.
         let third = WINDOW / 3;
-        let asked = within(third * 2).filter(|fetch| fetch.asked).count() >= 2 && now <= since + third + answer;
+        let asked =
+            within(third * 2).filter(|fetch| fetch.asked).count() >= 2 && now <= since + third + answer;
         let all = within(WINDOW + TICK).count() >= Setting::FETCHES && now <= since + WINDOW + answer;
         asked || all
     }
@@ -168,7 +175,8 @@ impl Proxy<'_> {
                 return Err(format!("more than {} fetches since {begin:?}", Setting::FETCHES));
             }
         }
-        let half = self.setting.fresh(self.issuer.max_age) / 2;
+        // A set's life counts from when its fetch was wanted, which may be a timer earlier.
+        let half = (self.setting.fresh(self.issuer.max_age) / 2).saturating_sub(IDLE);
         let last = self.fetches.iter().rev().find(|fetch| fetch.good_at.is_some_and(|at| at < now));
         match last {
             Some(last) if !asked && now < last.at + half => {

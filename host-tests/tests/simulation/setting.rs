@@ -45,7 +45,13 @@ impl Setting {
         let (min_fresh, default_fresh, max_fresh) =
             random.pick(&[(40, 60, 120), (40, 100, 200), (60, 120, 300), (60, 300, 900)]);
         Self {
-            source: random.pick(&[Source::Remote, Source::Remote, Source::Remote, Source::Failover, Source::Discovery]),
+            source: random.pick(&[
+                Source::Remote,
+                Source::Remote,
+                Source::Remote,
+                Source::Failover,
+                Source::Discovery,
+            ]),
             dead: random.chance(15),
             default_fresh,
             min_fresh,
@@ -85,9 +91,7 @@ impl Setting {
             "backoff_max": format!("{}s", self.backoff_max),
             "max_document_bytes": 4096,
         });
-        let remote = |address: &str, cluster: &str| {
-            json!({"uri": format!("{address}/jwks"), "cluster": cluster, "timeout": "5s", "life": life})
-        };
+        let remote = |address: &str, cluster: &str| json!({"uri": format!("{address}/jwks"), "cluster": cluster, "timeout": "5s", "life": life});
         let mut main = remote(ISSUER, "idp");
         let jwks = match self.source {
             Source::Remote => json!({"remote": main}),
@@ -97,9 +101,7 @@ impl Setting {
             }
             Source::Discovery => json!({"discovery": {"cluster": "idp", "timeout": "5s", "life": life}}),
         };
-        let issuer = |name: &str, issuer: &str, jwks: Value| {
-            json!({"name": name, "issuer": issuer, "audiences": ["api"], "algorithms": ["ES256"], "jwks": jwks})
-        };
+        let issuer = |name: &str, issuer: &str, jwks: Value| json!({"name": name, "issuer": issuer, "audiences": ["api"], "algorithms": ["ES256"], "jwks": jwks});
         let mut issuers = vec![issuer("main", ISSUER, jwks)];
         let mut names = vec!["main"];
         if self.dead {

@@ -52,5 +52,9 @@ pub fn forged(kid: &str) -> String {
 
 /// Good for years: the clock of a story jumps.
 fn claims(issuer: &str) -> Token {
-    Token::new().claim("iss", issuer).claim("aud", "api").claim("sub", "alice").claim("exp", 4_000_000_000_u64)
+    Token::new()
+        .claim("iss", issuer)
+        .claim("aud", "api")
+        .claim("sub", "alice")
+        .claim("exp", 4_000_000_000_u64)
 }

@@ -13,8 +13,8 @@ use std::{
 };
 
 use portcullis_host::{
-    CallFailure, CallId, CallResponse, Clock as _, Limits, LocalReply, LogLevel, Module, Outcome, OutgoingCall,
-    Plugin, Process, StreamId, StreamInfo, VirtualClock, Worker,
+    CallFailure, CallId, CallResponse, Clock as _, Limits, LocalReply, LogLevel, Module, Outcome,
+    OutgoingCall, Plugin, Process, StreamId, StreamInfo, VirtualClock, Worker,
 };
 use portcullis_jwt::Policy;
 
@@ -77,7 +77,12 @@ type Place = (usize, usize);
 
 enum Happening {
     Arrive(Place, Request),
-    Landed { place: Place, call: CallId, result: Result<CallResponse, CallFailure>, good: Option<usize> },
+    Landed {
+        place: Place,
+        call: CallId,
+        result: Result<CallResponse, CallFailure>,
+        good: Option<usize>,
+    },
     Leave(Place, StreamId),
     /// The VM is started anew; what is under way ends in the old one.
     Restart(Place),
@@ -136,7 +141,8 @@ pub fn play(module: &Module, tokens: &Tokens, seed: u64, telling: bool) -> Ended
     world.plan();
     world.run();
     world.judge_the_end();
-    let story = world.story.as_ref().map(|story| story.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let story =
+        world.story.as_ref().map(|story| story.lock().unwrap_or_else(PoisonError::into_inner).clone());
     Ended { broken: world.broken, story: story.unwrap_or_default(), totals: world.totals }
 }
 
@@ -456,7 +462,10 @@ impl World<'_> {
         self.verdict(verdict);
         self.totals.fetches += 1;
         let path = call.headers.text(":path").unwrap_or_default();
-        self.tell(&format!("proxy {} worker {} fetches {path} from {}, asked: {asked}", place.0, place.1, call.cluster));
+        self.tell(&format!(
+            "proxy {} worker {} fetches {path} from {}, asked: {asked}",
+            place.0, place.1, call.cluster
+        ));
         let reply = self.issuer.reply(&mut self.random, now, call, call.cluster == "spare", self.tokens);
         let fetches = &mut self.proxies[place.0].fetches;
         fetches.push(Fetch { at: now, asked, good_at: None });

@@ -29,17 +29,18 @@ impl Filter {
     }
 }
 
-impl Context for Filter {
-    fn on_done(&mut self) -> bool {
-        // A client that goes away while it waits leaves nothing behind.
+/// The end of the request. A client that goes away while it waits leaves nothing behind.
+impl Drop for Filter {
+    fn drop(&mut self) {
         if self.waits
             && let Some(enforcer) = &self.enforcer
         {
             enforcer.forget(self.id);
         }
-        true
     }
 }
+
+impl Context for Filter {}
 
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {

@@ -3,7 +3,7 @@
 //! A request only says what it needs. Fetching happens in the root context's callbacks, because a
 //! call dispatched from a request dies with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use portcullis_abi::{
     self as abi,
@@ -35,11 +35,39 @@ pub(crate) enum Answer {
 
 /// Requests whose wait is over.
 #[derive(Default)]
-pub(crate) struct Wakes {
-    /// To be judged again.
-    pub(crate) judge: Vec<u32>,
-    /// To be answered.
-    pub(crate) refuse: Vec<(u32, Denial)>,
+pub(crate) struct Wakes(VecDeque<(u32, Wake)>);
+
+/// What is to be done with one of them.
+pub(crate) enum Wake {
+    /// It is to be judged again.
+    Judge,
+    /// It is to be answered.
+    Refuse(Denial),
+}
+
+impl Wakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
+    }
+
+    /// Takes the first `most` out.
+    pub(crate) fn take(&mut self, most: usize) -> Self {
+        let rest = self.0.split_off(most.min(self.0.len()));
+        Self(std::mem::replace(&mut self.0, rest))
+    }
+}
+
+impl IntoIterator for Wakes {
+    type Item = (u32, Wake);
+    type IntoIter = std::collections::vec_deque::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 /// The remote key sets of one worker.
@@ -102,6 +130,9 @@ impl KeyStore {
 
     /// Reads the clock for the decision that follows.
     pub(crate) fn read_clock(&mut self) {
+        if !self.is_remote() {
+            return;
+        }
         // A clock that does not tell stands still: sets age no further, and waits end when it
         // goes on.
         self.now = monotonic().unwrap_or(self.now);
@@ -216,11 +247,12 @@ impl KeyStore {
 
     fn do_one(&mut self, index: usize, effect: Effect, wakes: &mut Wakes) {
         match effect {
-            Effect::Wake(streams) => wakes.judge.extend(streams),
+            Effect::Wake(streams) => wakes.0.extend(streams.into_iter().map(|stream| (stream, Wake::Judge))),
             Effect::Refuse(streams, refusal) => {
                 for stream in streams {
                     if let Some(waiting) = self.waiting.remove(&stream) {
-                        wakes.refuse.push((stream, denial(refusal, waiting.otherwise)));
+                        let denial = denial(refusal, waiting.otherwise);
+                        wakes.0.push_back((stream, Wake::Refuse(denial)));
                     }
                 }
             }

@@ -16,22 +16,31 @@ use proxy_wasm::{
 use crate::{
     enforcer::{Enforcer, Verdict},
     filter::Filter,
-    keys::{KeyStore, Wakes},
+    keys::{KeyStore, Wake, Wakes},
     metrics::Metrics,
 };
 
 /// How soon a request's need is acted upon. An idle tick costs a clock reading.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How soon the next requests are woken, where more of them wait than one callback wakes.
+const HURRY: Duration = Duration::from_millis(1);
+/// How many requests one callback wakes. Envoy lets each one go on from within the end of the one
+/// before, with a call into this VM for its answer, so their number is the depth of the stack:
+/// about 500 exhaust it and end the VM, and clients choose how many wait.
+const MOST_WOKEN: usize = 16;
+
 /// The worker.
 pub(crate) struct Root {
     id: u32,
     enforcer: Option<Rc<Enforcer>>,
+    /// Requests whose wait is over, for the next callbacks.
+    wakes: RefCell<Wakes>,
 }
 
 impl Root {
-    pub(crate) const fn new(id: u32) -> Self {
-        Self { id, enforcer: None }
+    pub(crate) fn new(id: u32) -> Self {
+        Self { id, enforcer: None, wakes: RefCell::default() }
     }
 
     /// Reads the whole configuration before anything changes: what is refused leaves the previous
@@ -49,28 +58,30 @@ impl Root {
 
     /// Lets the woken requests be judged again, and answers those that waited in vain.
     fn wake(&self, enforcer: &Enforcer, wakes: Wakes) {
-        for stream in wakes.judge {
+        for (stream, wake) in wakes {
             if abi::set_effective_context(stream).is_err() {
                 // The client has gone.
                 continue;
             }
-            match enforcer.enforce(stream) {
-                Verdict::Continue => {
-                    enforcer.forget(stream);
-                    // Refused only where the request has ended in the meantime.
-                    let _ = abi::http::resume_request();
-                }
-                Verdict::Answered => enforcer.forget(stream),
-                Verdict::Wait => {}
-            }
-        }
-        for (stream, denial) in wakes.refuse {
-            if abi::set_effective_context(stream).is_ok() {
-                enforcer.refuse(&denial);
+            match wake {
+                Wake::Judge => Self::judge(enforcer, stream),
+                Wake::Refuse(denial) => enforcer.refuse(&denial),
             }
         }
         // The rest of this callback acts on the root again; if not, its calls are refused.
         let _ = abi::set_effective_context(self.id);
+    }
+
+    fn judge(enforcer: &Enforcer, stream: u32) {
+        match enforcer.enforce(stream) {
+            Verdict::Continue => {
+                enforcer.forget(stream);
+                // Refused only where the request has ended in the meantime.
+                let _ = abi::http::resume_request();
+            }
+            Verdict::Answered => enforcer.forget(stream),
+            Verdict::Wait => {}
+        }
     }
 
     fn drive(&self, event: impl FnOnce(&mut KeyStore) -> Wakes) {
@@ -79,7 +90,24 @@ impl Root {
             Ok(mut keys) => event(&mut keys),
             Err(_) => return,
         };
-        self.wake(enforcer, wakes);
+        let Some((now, later)) = self.share_out(wakes) else { return };
+        self.wake(enforcer, now);
+        if later {
+            // Refused: they are woken one ordinary tick later.
+            let _ = abi::set_tick_period(HURRY);
+        }
+    }
+
+    /// The next of all that are to be woken, with `new` at the end, and whether there are more.
+    fn share_out(&self, new: Wakes) -> Option<(Wakes, bool)> {
+        let mut all = self.wakes.try_borrow_mut().ok()?;
+        let waited = !all.is_empty();
+        all.append(new);
+        let now = all.take(MOST_WOKEN);
+        if waited && all.is_empty() {
+            let _ = abi::set_tick_period(TICK);
+        }
+        Some((now, !all.is_empty()))
     }
 }
 

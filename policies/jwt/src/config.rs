@@ -1,6 +1,6 @@
 //! The configuration: from a document to a [`Policy`](crate::Policy) that cannot be wrong.
 //!
-//! [`raw`] is the document's shape, [`resolve`] turns it into the policy and refuses
+//! `raw` is the document's shape, `resolve` turns it into the policy and refuses
 //! contradictions and unsafe settings. Every error names the path in the document.
 
 use alloc::string::{String, ToString};

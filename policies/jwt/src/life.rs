@@ -223,7 +223,7 @@ impl Life {
     }
 
     fn usable(&self, now: Instant) -> Option<&Record> {
-        self.record.as_ref().filter(|record| now < record.times.usable_until)
+        self.record.as_ref().filter(|record| now.max(self.now) < record.times.usable_until)
     }
 
     /// The inline set, where no source is left that could do better.
@@ -232,6 +232,7 @@ impl Life {
     }
 
     fn phase_at(&self, now: Instant) -> Phase {
+        let now = now.max(self.now);
         let expired = if self.record.is_some() { Phase::Expired } else { Phase::Empty };
         match (self.usable(now), self.last_resort()) {
             (Some(record), _) if now < record.times.refresh_at => Phase::Fresh,

@@ -6,11 +6,18 @@ mod findings;
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use portcullis_crypto::Algorithm;
+use portcullis_core::{Code, Denial};
+use portcullis_crypto::{Algorithm, Verifier};
 
 pub use findings::{Finding, FindingCode, Severity, Which};
 
-use crate::jwks::{JsonWebKey, KeySet};
+use crate::{
+    jwks::{JsonWebKey, KeySet},
+    token::{Compact, RawHeader, Types, Unverified},
+};
+
+/// Bytes of a sample token: far more than a request's headers may have anywhere.
+const MAX_SAMPLE_BYTES: usize = 64 * 1024;
 
 /// How the two sets relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +152,27 @@ pub fn classify(old: &KeySet, new: &KeySet, times: Times) -> Rotation {
     };
     rotation.findings = findings::all(old, new, &rotation, times);
     rotation
+}
+
+/// The key of `set` that signed the sample `token`, of whatever issuer, audience and age it is: this
+/// compares sets and lets nobody in. Access tokens may say so (`at+jwt`, RFC 9068 section 2.1).
+///
+/// # Errors
+///
+/// [`Code::KidNotFound`], [`Code::KeyUnusable`] or [`Code::SignatureInvalid`] where no key of the
+/// set did; any other code where `token` is none that any set could verify.
+pub fn signer(token: &[u8], set: &KeySet, verifier: &dyn Verifier) -> Result<KeyId, Denial> {
+    let compact = Compact::parse(token, MAX_SAMPLE_BYTES)?;
+    let types = Types { accepted: Vec::from(["jwt".into(), "at+jwt".into()]), absent: true };
+    let header = RawHeader::parse(&compact.header)?.check(Algorithm::ALL, &types)?;
+    let code = |why| match why {
+        Unverified::NoKey => Code::KidNotFound,
+        Unverified::Unusable => Code::KeyUnusable,
+        Unverified::Mismatch => Code::SignatureInvalid,
+        Unverified::Unavailable => Code::InternalError,
+    };
+    let key = compact.verify(&header, set, verifier);
+    key.map(KeyId::of).map_err(|why| Denial::new(code(why), "no key of the set signed it"))
 }
 
 /// The keys of `set`, sorted.

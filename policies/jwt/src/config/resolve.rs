@@ -208,9 +208,9 @@ fn keys(
             let path = format!("{path}.inline");
             let set = KeySet::parse(document.get().as_bytes(), Origin::Inline, &jwks::Limits::default())
                 .map_err(|error| ConfigError::new(&path, error.to_string()))?;
-            warnings.extend(
-                set.left_out().iter().map(|key| Warning { path: path.clone(), message: key.to_string() }),
-            );
+            let left_out = set.left_out().iter().map(ToString::to_string);
+            let messages = left_out.chain(set.notes().iter().map(ToString::to_string));
+            warnings.extend(messages.map(|message| Warning { path: path.clone(), message }));
             let fits = |own: &Algorithm| set.keys().iter().any(|key| key.permits(*own));
             if algorithms.iter().any(fits) {
                 return Ok(Keys::Inline(set));

@@ -160,9 +160,9 @@ pub struct Fetch {
     pub headers: Vec<(&'static str, String)>,
     /// How long it may take.
     pub timeout: Duration,
-    /// Why it is wanted, for [`super::Ledger::claim`].
+    /// Why it is wanted: what the bound on fetches asks.
     pub cause: Cause,
-    /// Whether it is the first of its round, for [`super::Ledger::claim`].
+    /// Whether it is the first of its round, which may have a discovery document and several sources.
     pub first: bool,
 }
 

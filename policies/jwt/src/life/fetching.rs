@@ -23,7 +23,6 @@ pub(super) struct InFlight {
     conditional: bool,
     started: Instant,
     pub(super) deadline: Instant,
-    pub(super) cause: Cause,
     pub(super) first: bool,
 }
 
@@ -35,7 +34,7 @@ enum Kind {
 
 impl Life {
     /// Why a fetch is wanted at `now`, if one is.
-    fn cause(&self, now: Instant) -> Option<Cause> {
+    pub(super) fn cause(&self, now: Instant) -> Option<Cause> {
         let limit = self.config.fetches_per_minute;
         if self.config.sources.is_empty() {
             return None;
@@ -44,7 +43,9 @@ impl Life {
         let due = now >= record.times.refresh_at;
         let asked = !self.waiters.is_empty();
         match (due, asked) {
-            (true, true) if self.gate.earliest(now, Cause::Due, limit) > now => Some(Cause::Asked),
+            (true, true) if self.gate.earliest(now, Cause::Due, !self.in_round, limit) > now => {
+                Some(Cause::Asked)
+            }
             (true, _) => Some(Cause::Due),
             (false, true) => Some(Cause::Asked),
             (false, false) => None,
@@ -58,7 +59,7 @@ impl Life {
         }
         let (Some(cause), Some(source)) = (self.cause(now), self.sources.open(now)) else { return };
         let limit = self.config.fetches_per_minute;
-        if self.gate.earliest(now, cause, limit) > now {
+        if self.gate.earliest(now, cause, !self.in_round, limit) > now {
             if !core::mem::replace(&mut self.bound_counted, true) {
                 effects.push(Effect::Count(Counter::BoundHit));
             }
@@ -88,8 +89,7 @@ impl Life {
         let deadline = now.saturating_add(timeout).saturating_add(GRACE);
         let fetch = Fetch { id, source, address: address.clone(), headers, timeout, cause, first };
         let started = now;
-        self.in_flight =
-            Some(InFlight { id, source, kind, address, conditional, started, deadline, cause, first });
+        self.in_flight = Some(InFlight { id, source, kind, address, conditional, started, deadline, first });
         Some(fetch)
     }
 
@@ -115,7 +115,7 @@ impl Life {
         }
         let opens = self.sources.opens_at().max(now);
         let cause = if self.usable(opens).is_none() { Cause::NoKeys } else { Cause::Asked };
-        self.gate.earliest(opens, cause, self.config.fetches_per_minute)
+        self.gate.earliest(opens, cause, !self.in_round, self.config.fetches_per_minute)
     }
 
     /// When the next fetch starts by itself; none while one is on its way.
@@ -125,7 +125,7 @@ impl Life {
         }
         let limit = self.config.fetches_per_minute;
         let opens = |wanted: Instant, cause: Cause| {
-            self.gate.earliest(wanted.max(self.sources.opens_at()), cause, limit)
+            self.gate.earliest(wanted.max(self.sources.opens_at()), cause, !self.in_round, limit)
         };
         let Some(record) = self.usable(self.now) else { return Some(opens(self.now, Cause::NoKeys)) };
         let due = opens(record.times.refresh_at.max(self.now), Cause::Due);

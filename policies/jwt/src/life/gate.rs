@@ -37,16 +37,20 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// The first instant, not before `now`, at which a fetch may start.
-    pub(super) fn earliest(&self, now: Instant, cause: Cause, limit: u32) -> Instant {
+    /// The first instant, not before `now`, at which a fetch may start; `first` where it begins a
+    /// round. The clients' allowance is for rounds: one that has begun is ended within the bound,
+    /// or the discovery document would be fetched and the keys that it names would not.
+    pub(super) fn earliest(&self, now: Instant, cause: Cause, first: bool, limit: u32) -> Instant {
         let own = match cause {
             Cause::Due => limit.saturating_sub(1),
             Cause::NoKeys | Cause::Asked => limit,
         };
         let window = self.window_opens(now, own);
         match cause {
-            Cause::Asked => window.max(self.whole_at.saturating_sub(period(limit).saturating_mul(BURST - 1))),
-            Cause::NoKeys | Cause::Due => window,
+            Cause::Asked if first => {
+                window.max(self.whole_at.saturating_sub(period(limit).saturating_mul(BURST - 1)))
+            }
+            Cause::NoKeys | Cause::Due | Cause::Asked => window,
         }
     }
 
@@ -86,7 +90,7 @@ mod tests {
         let mut gate = Gate::default();
         let mut found = Vec::new();
         for second in 0..seconds {
-            while gate.earliest(at(second), cause, 4) <= at(second) {
+            while gate.earliest(at(second), cause, true, 4) <= at(second) {
                 gate.start(at(second), cause, true, 4);
                 found.push(second);
             }
@@ -106,12 +110,24 @@ mod tests {
     }
 
     #[test]
+    fn a_round_that_has_begun_is_ended_within_the_bound() {
+        let mut gate = Gate::default();
+        gate.start(at(0), Cause::Asked, true, 4);
+        gate.start(at(0), Cause::Asked, true, 4);
+        assert_eq!(gate.earliest(at(0), Cause::Asked, true, 4), at(20));
+        assert_eq!(gate.earliest(at(0), Cause::Asked, false, 4), at(0));
+        gate.start(at(0), Cause::Asked, false, 4);
+        gate.start(at(0), Cause::Asked, false, 4);
+        assert_eq!(gate.earliest(at(0), Cause::Asked, false, 4), at(60));
+    }
+
+    #[test]
     fn no_mixture_exceeds_the_limit_in_any_minute() {
         let mut gate = Gate::default();
         let mut starts: Vec<u64> = Vec::new();
         for second in 0..1000 {
             for cause in [Cause::Due, Cause::Asked, Cause::NoKeys] {
-                if gate.earliest(at(second), cause, 4) <= at(second) {
+                if gate.earliest(at(second), cause, true, 4) <= at(second) {
                     gate.start(at(second), cause, true, 4);
                     starts.push(second);
                 }

@@ -78,6 +78,11 @@ impl Ledger {
         out.0
     }
 
+    /// The first record, by a worker that has counted for itself.
+    pub(super) fn alone(gate: Gate, owner: u64, lease_until: Instant) -> Vec<u8> {
+        Self { gate, owner, lease_until }.write()
+    }
+
     /// The record with a fetch by `owner` that starts `now` and is over after `lease` at the
     /// latest, or what stands against it. A lease is for a whole round, which renews it.
     pub(super) fn claim(
@@ -94,7 +99,7 @@ impl Ledger {
             let until = self.lease_until.min(lease_until);
             return Err((self, Against::Lease(until)));
         }
-        if self.gate.earliest(now, cause, limit) > now {
+        if self.gate.earliest(now, cause, first, limit) > now {
             return Err((self, Against::Bound));
         }
         self.gate.start(now, cause, first, limit);

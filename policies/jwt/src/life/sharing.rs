@@ -54,7 +54,7 @@ impl Life {
     ) -> Claim {
         let now = self.clock(now);
         let Some(fetch) = self.in_flight.as_ref().filter(|fetch| fetch.id == id) else { return Claim::Leave };
-        let wanted = (fetch.cause, fetch.first);
+        let first = fetch.first;
         if shared.is_some_and(|snapshot| self.take_over(now, snapshot, effects)) {
             // What another worker brought is looked at before more is asked for; if it is not
             // enough, `advance` wants another fetch.
@@ -63,9 +63,26 @@ impl Life {
             self.advance(now, random, effects);
             return Claim::Leave;
         }
+        let record = Ledger::read(ledger);
+        if ledger.is_some() {
+            self.gate = record.gate.clone();
+        }
+        // What another worker brought in the meantime may be enough, or leave another reason.
+        let Some(cause) = self.cause(now) else {
+            self.call_off();
+            if !first {
+                self.end_round(effects);
+            }
+            self.advance(now, random, effects);
+            return Claim::Leave;
+        };
         let lease = self.config.fetch_timeout.saturating_add(LEASE_MARGIN);
+        if ledger.is_none() {
+            // Nothing is shared: the machine's own gate has allowed this fetch, and is the bound.
+            return Claim::Go { ledger: Ledger::alone(self.gate.clone(), owner, now.saturating_add(lease)) };
+        }
         let limit = self.config.fetches_per_minute;
-        match Ledger::read(ledger).claim(now, owner, wanted, limit, lease) {
+        match record.claim(now, owner, (cause, first), limit, lease) {
             Ok((ledger, bytes)) => {
                 self.gate = ledger.gate;
                 Claim::Go { ledger: bytes }
@@ -76,7 +93,7 @@ impl Life {
                 match against {
                     Against::Lease(until) => self.held_until = Some(until),
                     // The bound ends a round that has begun: the others must not wait for it.
-                    Against::Bound if !wanted.1 => self.end_round(effects),
+                    Against::Bound if !first => self.end_round(effects),
                     Against::Bound => effects.push(Effect::Count(Counter::BoundHit)),
                 }
                 self.advance(now, random, effects);

@@ -54,6 +54,50 @@ fn one_worker_fetches_and_its_answer_wakes_the_requests_of_all() {
 }
 
 #[test]
+fn a_fetch_that_was_wanted_before_another_worker_brought_the_keys_is_not_made() {
+    let (mut one, mut two) = (Rig::new(config()), Rig::new(config()));
+    one.tick();
+    two.tick();
+    let unclaimed = two.fetch().unwrap();
+    let first = one.fetch().unwrap();
+    let Claim::Go { ledger } = claim(&mut one, first.id, None, None, 1) else { panic!("nobody fetches") };
+    let body = set(&[("a", 1)]);
+    let headers = crate::rig::headers(LONG);
+    one.event(Event::Answered { id: first.id, status: 200, headers, body: body.as_bytes() });
+    let snapshot = published(&one);
+    let released = Ledger::release(Some(&ledger), 1).unwrap();
+
+    two.event(Event::Shared { snapshot: &snapshot });
+
+    assert_eq!(claim(&mut two, unclaimed.id, Some(&snapshot), Some(&released), 2), Claim::Leave);
+    assert_eq!((two.fetch(), two.kids()), (None, vec!["a".to_string()]));
+    // A request that the keys do not help is a reason of its own.
+    assert_eq!(two.need(7, "b"), Answer::Wait);
+    let asked = two.fetch().unwrap();
+    assert!(matches!(claim(&mut two, asked.id, Some(&snapshot), Some(&released), 2), Claim::Go { .. }));
+}
+
+#[test]
+fn a_worker_that_can_share_nothing_keeps_to_the_bound() {
+    let mut rig = Rig::with_keys(config(), &set(&[("a", 1)]), LONG);
+    let mut fetched = 1;
+    for second in 0..55_u32 {
+        rig.ask(second, Some(&format!("random-{second}")), false);
+        if let Some(fetch) = rig.fetch()
+            && let Claim::Go { .. } = claim(&mut rig, fetch.id, None, None, 1)
+        {
+            fetched += 1;
+            let body = set(&[("a", 1)]);
+            let headers = crate::rig::headers(LONG);
+            rig.event(Event::Answered { id: fetch.id, status: 200, headers, body: body.as_bytes() });
+        }
+        rig.pass(seconds(1));
+        rig.effects.retain(|effect| matches!(effect, Effect::Fetch(_)));
+    }
+    assert!((3..=4).contains(&fetched), "{fetched}");
+}
+
+#[test]
 fn a_worker_whose_leader_died_fetches_itself_when_the_lease_is_over() {
     let (mut one, mut two) = (Rig::new(config()), Rig::new(config()));
     one.tick();
@@ -187,4 +231,34 @@ fn a_damaged_snapshot_is_refused_or_judged_and_never_trusted() {
     long.push(0);
     let (life, _) = Life::restore(config(), &long, rig.now, 0);
     assert_eq!(life.status(rig.now).keys, 0);
+}
+
+#[test]
+fn a_failure_elsewhere_does_not_bring_an_older_set_back() {
+    let mut one = Rig::with_keys(config(), &set(&[("a", 1)]), LONG);
+    let mut two = Rig::with_keys(config(), &set(&[("a", 1)]), LONG);
+    one.pass(seconds(30));
+    one.need(1, "b");
+    one.answer(200, LONG, &set(&[("b", 2)]));
+    // The other worker never heard of it, and fails later.
+    two.pass(seconds(40));
+    two.need(1, "c");
+    two.fail();
+    let snapshot = published(&two);
+    one.now = two.now;
+    one.event(Event::Shared { snapshot: &snapshot });
+    assert_eq!(one.kids(), ["b"]);
+    assert_eq!(one.life.status(one.now).failures, 1);
+}
+
+#[test]
+fn an_older_failure_does_not_pause_a_source_that_answers_again() {
+    let mut rig = Rig::new(config());
+    rig.tick();
+    rig.fail();
+    let old = published(&rig);
+    rig.pass_to_fetch();
+    rig.answer(200, LONG, &set(&[("a", 1)]));
+    rig.event(Event::Shared { snapshot: &old });
+    assert_eq!(rig.life.status(rig.now).failures, 0);
 }
