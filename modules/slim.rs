@@ -13,7 +13,7 @@ use wasm_encoder::{
 use wasmparser::{Parser, Payload};
 
 /// Exports that hosts look for and these plugins answer.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 14] = [
     "memory",
     "_initialize",
     "malloc",
@@ -25,6 +25,7 @@ const KEPT: [&str; 13] = [
     "proxy_on_tick",
     "proxy_on_http_call_response",
     "proxy_on_request_headers",
+    "proxy_on_request_body",
     "proxy_on_request_trailers",
     "proxy_on_delete",
 ];

@@ -177,8 +177,7 @@ pub fn hardening() -> Map<String, Value> {
 }
 
 /// A proxy-wasm filter: `module` is read by Envoy, `configuration` is handed to it as JSON text.
-/// It fails closed, runs in a VM of its own (`vm_id` is its name), and may hold response headers
-/// back until it has seen the body.
+/// It fails closed and runs in a VM of its own (`vm_id` is its name).
 #[must_use]
 pub fn wasm(name: &str, module: &Path, configuration: &Value) -> Value {
     json!({"name": name, "typed_config": wasm_config(name, module, configuration)})
@@ -193,7 +192,6 @@ pub fn wasm_config(name: &str, module: &Path, configuration: &Value) -> Value {
             "name": name,
             "root_id": name,
             "failure_policy": "FAIL_CLOSED",
-            "allow_on_headers_stop_iteration": true,
             "configuration": {
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
                 "value": configuration.to_string(),

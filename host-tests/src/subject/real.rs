@@ -58,16 +58,16 @@ impl Subject for Real {
         for (name, value) in &request.headers {
             bytes = bytes.header(name, value);
         }
-        let before = self.upstream.seen().len();
+        self.upstream.take_seen();
         let mut connection = Connection::open(self.envoy.address("gateway"))?;
         let reply = connection.call(&bytes)?;
-        let seen = self.upstream.seen();
+        let seen = self.upstream.take_seen();
         if reply.status == 200 {
-            let arrived = seen.get(before).context("answered 200, but nothing reached the upstream")?;
+            let arrived = seen.first().context("answered 200, but nothing reached the upstream")?;
             let headers = arrived.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
             return Ok(Judgement::Forwarded(headers.collect()));
         }
-        ensure!(seen.len() == before, "refused with {}, but the request reached the upstream", reply.status);
+        ensure!(seen.is_empty(), "refused with {}, but the request reached the upstream", reply.status);
         let challenge = reply.one("www-authenticate");
         Ok(Judgement::Refused(refusal(reply.status, &reply.body, challenge)))
     }

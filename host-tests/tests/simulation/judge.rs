@@ -50,6 +50,10 @@ pub struct Fetch {
     pub asked: bool,
     /// When its good answer arrived, if one did.
     pub good_at: Option<Time>,
+    /// The worker that made it.
+    pub worker: usize,
+    /// The worker or its configuration was taken away meanwhile, and the answer perhaps with it.
+    pub lost: bool,
 }
 
 /// How a request was refused.

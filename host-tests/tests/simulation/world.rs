@@ -337,7 +337,9 @@ impl World<'_> {
             Happening::Landed { place: (proxy, worker), call, result, good } => {
                 self.in_flight -= 1;
                 if let Some(fetch) = good {
-                    self.proxies[proxy].fetches[fetch].good_at = Some(self.now());
+                    let now = self.now();
+                    let fetch = &mut self.proxies[proxy].fetches[fetch];
+                    fetch.good_at = Some(now).filter(|_| !fetch.lost);
                 }
                 for event in self.proxies[proxy].workers[worker].complete_call(call, result) {
                     self.event((proxy, worker), event.stream, event.outcome);
@@ -351,18 +353,18 @@ impl World<'_> {
                 }
             }
             Happening::Restart((proxy, worker)) => {
-                self.upset(proxy, &format!("worker {worker} gets a new VM"));
+                self.upset((proxy, worker), "gets a new VM");
                 self.proxies[proxy].workers[worker].restart(0).unwrap();
                 self.after((proxy, worker));
             }
             Happening::Reconfigure((proxy, worker)) => {
-                self.upset(proxy, &format!("worker {worker} gets the configuration again"));
+                self.upset((proxy, worker), "gets the configuration again");
                 let configuration = self.setting.configuration().to_string();
                 self.proxies[proxy].workers[worker].reconfigure(0, configuration).unwrap();
                 self.after((proxy, worker));
             }
             Happening::Crash((proxy, worker)) => {
-                self.upset(proxy, &format!("worker {worker} is lost"));
+                self.upset((proxy, worker), "is lost");
                 self.open.retain(|(own, other, _), _| (*own, *other) != (proxy, worker));
                 let new = self.worker(proxy);
                 self.proxies[proxy].workers[worker] = new;
@@ -376,10 +378,12 @@ impl World<'_> {
         }
     }
 
-    fn upset(&mut self, proxy: usize, what: &str) {
+    fn upset(&mut self, (proxy, worker): Place, what: &str) {
         self.totals.upsets += 1;
-        self.tell(&format!("proxy {proxy}: {what}"));
+        self.tell(&format!("proxy {proxy} worker {worker} {what}"));
         self.proxies[proxy].upset = Some(self.now());
+        let own = self.proxies[proxy].fetches.iter_mut().filter(|fetch| fetch.worker == worker);
+        own.for_each(|fetch| fetch.lost = true);
     }
 
     fn arrived(&mut self, (proxy, worker): Place, mut request: Request) {
@@ -468,7 +472,7 @@ impl World<'_> {
         ));
         let reply = self.issuer.reply(&mut self.random, now, call, call.cluster == "spare", self.tokens);
         let fetches = &mut self.proxies[place.0].fetches;
-        fetches.push(Fetch { at: now, asked, good_at: None });
+        fetches.push(Fetch { at: now, asked, good_at: None, worker: place.1, lost: false });
         let (index, late) = (fetches.len() - 1, reply.after > call.timeout);
         let good = (reply.good && !late).then_some(index);
         let (after, result) = match (late, reply.response) {

@@ -1,7 +1,7 @@
 //! What the root context and every request of one worker share, and the way from a decision to
 //! its effects.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 use portcullis_abi::{
     self as abi, Refused,
@@ -29,6 +29,8 @@ pub(crate) struct Enforcer {
     pub(crate) arithmetic: Arithmetic,
     pub(crate) keys: RefCell<KeyStore>,
     pub(crate) metrics: Metrics,
+    /// Requests that waited and have their permit; until they end.
+    pub(crate) resumed: RefCell<BTreeSet<u32>>,
 }
 
 /// What became of a request.
@@ -79,6 +81,29 @@ impl Enforcer {
             }
         }
         self.deny(&request, &Denial::new(Code::KeysUnavailable, "the keys change faster than they are used"))
+    }
+
+    /// Lets the request `stream`, which waited and has its permit now, go on.
+    pub(crate) fn resume(&self, stream: u32) {
+        if let Ok(mut resumed) = self.resumed.try_borrow_mut() {
+            resumed.insert(stream);
+            drop(resumed);
+            // Refused only where the request has ended in the meantime.
+            let _ = http::resume_request();
+        }
+    }
+
+    /// Whether the request `stream` was let go on after it waited.
+    pub(crate) fn was_resumed(&self, stream: u32) -> bool {
+        self.resumed.try_borrow().is_ok_and(|resumed| resumed.contains(&stream))
+    }
+
+    /// The request `stream` is over.
+    pub(crate) fn end(&self, stream: u32) {
+        self.forget(stream);
+        if let Ok(mut resumed) = self.resumed.try_borrow_mut() {
+            resumed.remove(&stream);
+        }
     }
 
     /// The request `stream` waits no more.

@@ -21,11 +21,25 @@ pub(crate) struct Filter {
     /// Nothing where the worker has no valid configuration: then nothing passes.
     enforcer: Option<Rc<Enforcer>>,
     waits: bool,
+    passed: bool,
 }
 
 impl Filter {
     pub(crate) const fn new(id: u32, enforcer: Option<Rc<Enforcer>>) -> Self {
-        Self { id, enforcer, waits: false }
+        Self { id, enforcer, waits: false, passed: false }
+    }
+}
+
+impl Filter {
+    /// Whether the request has its permit. Body and trailers may arrive while it has none: a host
+    /// that is told to go on reading then continues the whole request for them.
+    fn may_pass(&self) -> Action {
+        let resumed = |enforcer: &Rc<Enforcer>| enforcer.was_resumed(self.id);
+        if self.passed || (self.waits && self.enforcer.as_ref().is_some_and(resumed)) {
+            Action::Continue
+        } else {
+            Action::Pause
+        }
     }
 }
 
@@ -35,7 +49,7 @@ impl Drop for Filter {
         if self.waits
             && let Some(enforcer) = &self.enforcer
         {
-            enforcer.forget(self.id);
+            enforcer.end(self.id);
         }
     }
 }
@@ -50,13 +64,20 @@ impl HttpContext for Filter {
             return Action::Pause;
         };
         match enforcer.enforce(self.id) {
-            Verdict::Continue => Action::Continue,
+            Verdict::Continue => {
+                self.passed = true;
+                Action::Continue
+            }
             Verdict::Answered => Action::Pause,
             Verdict::Wait => {
                 self.waits = true;
                 Action::Pause
             }
         }
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.may_pass()
     }
 
     /// Trailers reach the upstream as well, and some servers merge them into the headers (RFC
@@ -71,7 +92,7 @@ impl HttpContext for Filter {
                 .try_for_each(|name| http::remove_header(Map::RequestTrailers, name))
         });
         match cleaned {
-            Ok(()) => Action::Continue,
+            Ok(()) => self.may_pass(),
             Err(refused) => {
                 let _ = reply::fail(refused);
                 Action::Pause

@@ -146,7 +146,8 @@ impl KeyStore {
             return Answer::Refuse(need.otherwise);
         };
         let wanted = life::Need {
-            kid: need.kid.as_deref(),
+            // Without a set no name is looked up, so none is remembered, however long.
+            kid: need.kid.as_deref().filter(|_| need.missing != Missing::KeySet),
             bad_signature: need.missing == Missing::Match,
             judged_with: match need.missing {
                 Missing::KeySet => None,
@@ -278,6 +279,17 @@ impl KeyStore {
             }
             Some(Err(reason)) => self.tell(index, Event::Failed { id: fetch.id, reason: &reason }),
             None => {}
+        }
+    }
+}
+
+/// The answers to calls under way are lost: others must not wait for them.
+impl Drop for KeyStore {
+    fn drop(&mut self) {
+        for (index, _) in self.calls.values() {
+            if let Some(Some(issuer)) = self.issuers.get(*index) {
+                issuer.shared.release(self.owner);
+            }
         }
     }
 }

@@ -52,6 +52,7 @@ impl Root {
             keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
             metrics: Metrics::new(),
+            resumed: RefCell::default(),
             policy,
         })
     }
@@ -76,8 +77,7 @@ impl Root {
         match enforcer.enforce(stream) {
             Verdict::Continue => {
                 enforcer.forget(stream);
-                // Refused only where the request has ended in the meantime.
-                let _ = abi::http::resume_request();
+                enforcer.resume(stream);
             }
             Verdict::Answered => enforcer.forget(stream),
             Verdict::Wait => {}

@@ -68,6 +68,11 @@ impl SharedLife {
         // The marker last: who sees it finds the snapshot.
         let _ = shared::set(&self.snapshot, snapshot, 0);
         let _ = shared::set(&self.marker, b"1", 0);
+        self.release(owner);
+    }
+
+    /// Gives the lease back, so that another worker may fetch.
+    pub(crate) fn release(&self, owner: u64) {
         if let Ok(Some(ledger)) = shared::get(&self.ledger)
             && let Some(released) = Ledger::release(Some(&ledger.value), owner)
         {

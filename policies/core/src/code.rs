@@ -12,7 +12,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code, in the order in which the checks run.
+            /// Every code, roughly in the order in which the checks run.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The name that clients, metrics and suites see: upper snake case.
@@ -43,26 +43,26 @@ macro_rules! codes {
 }
 
 codes! {
-    NoRuleMatched "NO_RULE_MATCHED" 403 "No rule allows this request."
-        "No rule of the configuration matches the request's host, method and path."
     RequestAmbiguous "REQUEST_AMBIGUOUS" 400 "The request can be read in more than one way."
         "The request can be read in more than one way (an encoded slash, a dot segment, a repeated pseudo header), so no rule can be trusted to cover it."
-    MissingToken "MISSING_TOKEN" 401 "A token is required."
-        "The request carries no token in any place where the rule's issuers look for one."
+    NoRuleMatched "NO_RULE_MATCHED" 403 "No rule allows this request."
+        "No rule of the configuration matches the request's host, method and path."
     MultipleTokens "MULTIPLE_TOKENS" 400 "More than one token was sent."
         "The request carries more than one token, or a header that must be single is repeated."
-    MalformedToken "MALFORMED_TOKEN" 401 "The token is not well formed."
-        "The token is not a compact JWS with a JSON object as header and payload (RFC 7515, RFC 7519), or a registered member has the wrong type."
+    MissingToken "MISSING_TOKEN" 401 "A token is required."
+        "The request carries no token in any place where the rule's issuers look for one."
     TokenTooLarge "TOKEN_TOO_LARGE" 401 "The token is too large."
         "The token is longer than the configured limit; it was not decoded."
-    AlgorithmNotAllowed "ALGORITHM_NOT_ALLOWED" 401 "The token's algorithm is not allowed."
-        "`alg` is not one of the issuer's algorithms (RFC 8725 section 3.1)."
-    CriticalHeaderUnknown "CRITICAL_HEADER_UNKNOWN" 401 "The token demands an extension that is not supported."
-        "The header has `crit`, or `b64`, or `zip`, which nothing here understands (RFC 7515 section 4.1.11, RFC 7797 section 7)."
-    TypeMismatch "TYPE_MISMATCH" 401 "The token is of another type."
-        "`typ` is not one that the issuer's configuration accepts (RFC 8725 section 3.11), or `cty` says that the payload is not a claims set."
+    MalformedToken "MALFORMED_TOKEN" 401 "The token is not well formed."
+        "The token is not a compact JWS with a JSON object as header and payload (RFC 7515, RFC 7519), or a registered member has the wrong type."
     IssuerMismatch "ISSUER_MISMATCH" 401 "The token's issuer is not accepted here."
         "`iss` is missing or is not exactly the issuer of one of the rule's providers (RFC 8725 section 3.8)."
+    CriticalHeaderUnknown "CRITICAL_HEADER_UNKNOWN" 401 "The token demands an extension that is not supported."
+        "The header has `crit`, or `b64`, or `zip`, which nothing here understands (RFC 7515 section 4.1.11, RFC 7797 section 7)."
+    AlgorithmNotAllowed "ALGORITHM_NOT_ALLOWED" 401 "The token's algorithm is not allowed."
+        "`alg` is not one of the issuer's algorithms (RFC 8725 section 3.1)."
+    TypeMismatch "TYPE_MISMATCH" 401 "The token is of another type."
+        "`typ` is not one that the issuer's configuration accepts (RFC 8725 section 3.11), or `cty` says that the payload is not a claims set."
     KeysUnavailable "KEYS_UNAVAILABLE" 503 "The token cannot be verified right now."
         "The issuer's key set could not be had in time. The token may be good: the client should retry."
     KidNotFound "KID_NOT_FOUND" 401 "The token's key is not known."
@@ -87,14 +87,6 @@ codes! {
         "The token lacks a scope that the rule requires (RFC 6750 section 3.1)."
     InternalError "INTERNAL_ERROR" 503 "The request cannot be checked right now."
         "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
-}
-
-impl Code {
-    /// The code's place in the order of checks; smaller is checked earlier.
-    #[must_use]
-    pub const fn rank(self) -> u8 {
-        self as u8
-    }
 }
 
 impl fmt::Display for Code {

@@ -38,8 +38,7 @@ impl Forward {
     }
 }
 
-/// A scalar as its text, an array of scalars separated by commas (a comma inside an element is
-/// `%2C`), anything deeper as base64url of its JSON. `None` for `null`.
+/// A scalar as its text, an array of scalars separated by commas (a comma inside a text is `%2C`), anything deeper as base64url of its JSON. `None` for `null`.
 fn header_value(value: &Value<'_>) -> Option<Vec<u8>> {
     match value {
         Value::Null => None,
@@ -51,7 +50,8 @@ fn header_value(value: &Value<'_>) -> Option<Vec<u8>> {
             None => URL_SAFE_NO_PAD.encode(value.to_json()).into(),
         }),
         Value::Object(_) => Some(URL_SAFE_NO_PAD.encode(value.to_json()).into()),
-        single => scalar(single).map(|text| encode_value(&text)),
+        // A string must not pose as a list.
+        single => scalar(single).map(|text| encode_element(&text)),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
         for (json, expected) in [
             (r#""alice""#, Some("alice")),
             (r#""a\r\nx-admin: 1""#, Some("a%0D%0Ax-admin: 1")),
-            (r#""50%,\u0000é""#, Some("50%25,%00%C3%A9")),
+            (r#""50%,\u0000é""#, Some("50%25%2C%00%C3%A9")),
             ("12.50", Some("12.50")),
             ("true", Some("true")),
             ("null", None),

@@ -64,7 +64,10 @@ pub(crate) fn strip(locations: &[&Location], request: &Request<'_>, changes: &mu
     for location in locations {
         match location {
             Location::Authorization { .. } => changes.remove("authorization"),
-            Location::Header { name, .. } => changes.remove(name.as_str()),
+            Location::Header { name, .. } => {
+                let spelled = request.headers().iter().filter(|(own, _)| name.is_spelled(own));
+                changes.remove.extend(spelled.map(|(own, _)| own.clone()));
+            }
             Location::Cookie { name } => cookie_names.push(name.as_str()),
             Location::Query { name } => parameter_names.push(name.as_str()),
         }
@@ -109,16 +112,21 @@ fn authorization<'r>(scheme: &str, request: &Request<'r>) -> Result<Option<&'r [
     if has_second(scheme, value) {
         return Err(Denial::new(Code::MultipleTokens, "`authorization` is repeated"));
     }
-    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let end = value.iter().position(|byte| !is_scheme_byte(*byte)).unwrap_or(value.len());
     let (name, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
     if !name.eq_ignore_ascii_case(scheme.as_bytes()) {
         return Ok(None);
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     match rest.get(spaces..) {
-        Some(token) if !token.is_empty() => Ok(Some(token)),
-        _ => Err(Denial::new(Code::MalformedToken, "the authorization scheme without a token")),
+        Some(token) if spaces > 0 && !token.is_empty() => Ok(Some(token)),
+        _ => Err(Denial::new(Code::MalformedToken, "the authorization scheme without a space and a token")),
     }
+}
+
+/// RFC 9110 section 5.6.2, as far as schemes in use have it.
+const fn is_scheme_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+')
 }
 
 /// Whether `value` is several credentials joined by commas, of which one is of `scheme`.
@@ -138,9 +146,14 @@ fn scheme_of(part: &[u8]) -> Option<&[u8]> {
     (!word.is_empty() && word.iter().all(u8::is_ascii_alphabetic)).then_some(word)
 }
 
+/// A header of its own, in any spelling that an upstream could take for it.
 fn header<'r>(name: &HeaderName, prefix: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {
-    let value = at_most_one(name.as_str(), request)?;
-    Ok(value.and_then(|value| value.strip_prefix(prefix.as_bytes())))
+    let mut values =
+        request.headers().iter().filter(|(own, _)| name.is_spelled(own)).map(|(_, value)| value.as_slice());
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.and_then(|value| value.strip_prefix(prefix.as_bytes()))),
+        _ => Err(Denial::new(Code::MultipleTokens, format!("`{name}` is repeated"))),
+    }
 }
 
 fn at_most_one<'r>(name: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {
@@ -234,7 +247,9 @@ mod tests {
             ("Basic YQ==", Ok(None)),
             ("Bearerx a.b.c", Ok(None)),
             ("xBearer a.b.c", Ok(None)),
-            ("Bearer\ta.b.c", Ok(None)),
+            ("Bearer\ta.b.c", Err(Code::MalformedToken)),
+            ("Bearer,a.b.c", Err(Code::MalformedToken)),
+            ("Bearer:a.b.c", Err(Code::MalformedToken)),
             ("a.b.c", Ok(None)),
             ("", Ok(None)),
             ("Bearer", Err(Code::MalformedToken)),

@@ -105,7 +105,7 @@ fn escape(high: Option<u8>, low: Option<u8>) -> Result<u8, Denial> {
     let byte = (high << 4) | low;
     let refused = byte.is_ascii_control()
         || byte.is_ascii_alphanumeric()
-        || matches!(byte, b'/' | b'\\' | b'.' | b'%' | b'-' | b'_');
+        || matches!(byte, b'/' | b'\\' | b'.' | b'%' | b'-' | b'_' | b';' | b'?' | b'#');
     if refused { Err(ambiguous(format!("the path encodes the byte {byte:#04x}"))) } else { Ok(byte) }
 }
 
@@ -176,6 +176,9 @@ mod tests {
             "/a%2",
             "/a%zz",
             "/a%00",
+            "/a%3bb",
+            "/a%3Fb",
+            "/a%23b",
             "/a%0d%0a",
             "/%ff",
             "/a%252fb",

@@ -444,7 +444,9 @@ fn requirement(
         raw::Require::Optional(wanted) => Requirement::Optional(lookup("optional", wanted)?),
         raw::Require::All(wanted) => {
             let wanted = lookup("all", wanted)?;
-            refuse_shared_places(&format!("{path}.all"), &wanted, issuers)?;
+            let path = format!("{path}.all");
+            refuse_shared_places(&path, &wanted, issuers)?;
+            refuse_shared_headers(&path, &wanted, issuers)?;
             Requirement::All(wanted)
         }
         raw::Require::None => Requirement::Nothing,
@@ -463,6 +465,21 @@ fn refuse_shared_places(path: &str, wanted: &[usize], issuers: &[Issuer]) -> Res
             return Err(ConfigError::new(path, reason));
         }
         seen.extend(&issuer.locations);
+    }
+    Ok(())
+}
+
+/// `all` sets the headers of each issuer, and one header has one value.
+fn refuse_shared_headers(path: &str, wanted: &[usize], issuers: &[Issuer]) -> Resolved<()> {
+    let mut seen: Vec<&HeaderName> = Vec::new();
+    for issuer in wanted.iter().filter_map(|index| issuers.get(*index)) {
+        let clash = |own: &&HeaderName| seen.iter().any(|other| other.is_spelled(own.as_str().as_bytes()));
+        if let Some(header) = issuer.forward.owned().find(clash) {
+            let reason =
+                format!("`{header}` would be set by two of these issuers; give each a header of its own");
+            return Err(ConfigError::new(path, reason));
+        }
+        seen.extend(issuer.forward.owned());
     }
     Ok(())
 }
