@@ -110,9 +110,12 @@ impl Issuer {
         self.at(time).signs.clone()
     }
 
-    /// The times at which something changes.
-    pub fn changes(&self) -> impl Iterator<Item = Time> {
-        self.steps.iter().skip(1).map(|step| step.from)
+    /// The times at which something changes, and the keys that are no longer published then.
+    pub fn changes(&self) -> Vec<(Time, Vec<Key>)> {
+        let gone = |one: &Step, next: &Step| {
+            one.published.iter().filter(|key| !next.published.contains(key)).cloned().collect()
+        };
+        self.steps.windows(2).map(|pair| (pair[1].from, gone(&pair[0], &pair[1]))).collect()
     }
 
     /// Since when `key` is published without a break, if it is at `time`.

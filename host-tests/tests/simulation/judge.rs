@@ -50,6 +50,8 @@ pub struct Fetch {
     pub asked: bool,
     /// When its good answer arrived, if one did.
     pub good_at: Option<Time>,
+    /// When it failed, if it did.
+    pub failed_at: Option<Time>,
     /// The worker that made it.
     pub worker: usize,
     /// The worker or its configuration was taken away meanwhile, and the answer perhaps with it.
@@ -170,14 +172,21 @@ impl Proxy<'_> {
         asked || all
     }
 
-    /// Another fetch starts: never more than the bound in any minute, and none without a reason
-    /// while a good answer is not half through its life.
+    /// Another fetch starts: never more than the bound in any minute, none before the pause after
+    /// failures is over, and none without a reason while a good answer is not half through its
+    /// life.
     pub fn fetched(&self, asked: bool, now: Time) -> Result<(), String> {
         if let Some(fifth) = self.fetches.len().checked_sub(Setting::FETCHES) {
             let begin = self.fetches[fifth].at;
             if now < begin + WINDOW {
                 return Err(format!("more than {} fetches since {begin:?}", Setting::FETCHES));
             }
+        }
+        if self.setting.source == Source::Remote
+            && let Some(until) = self.paused_until()
+            && now < until
+        {
+            return Err(format!("a fetch in the pause after failures, which ends at {until:?}"));
         }
         // A set's life counts from when its fetch was wanted, which may be a timer earlier.
         let half = (self.setting.fresh(self.issuer.max_age) / 2).saturating_sub(IDLE);
@@ -188,6 +197,16 @@ impl Proxy<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// When the pause after the last failures ends at the earliest: it begins with a second and
+    /// doubles, and up to half of it is left out.
+    fn paused_until(&self) -> Option<Time> {
+        let failed = self.fetches.iter().rev().map_while(|fetch| fetch.failed_at);
+        let count = u32::try_from(failed.clone().count()).unwrap_or(u32::MAX);
+        let doublings = count.checked_sub(1)?.min(16);
+        let pause = Duration::from_secs(1_u64 << doublings).min(self.setting.backoff()) / 2;
+        failed.max().map(|at| at + pause)
     }
 
     /// A request has waited since `since`.

@@ -81,7 +81,8 @@ enum Happening {
         place: Place,
         call: CallId,
         result: Result<CallResponse, CallFailure>,
-        good: Option<usize>,
+        /// Which of the proxy's fetches, and whether its answer is good.
+        fetch: Option<(usize, bool)>,
     },
     Leave(Place, StreamId),
     /// The VM is started anew; what is under way ends in the old one.
@@ -210,10 +211,18 @@ impl World<'_> {
             }
         }
         // The moments after a change are the ones that matter, and clients come in crowds.
-        for change in self.issuer.changes().collect::<Vec<_>>() {
+        for (change, gone) in self.issuer.changes() {
             for _ in 0..self.random.within(1, 5) {
                 let at = change + self.random.millis(0, 1500);
                 self.arrive_valid(at);
+            }
+            for key in gone {
+                for _ in 0..3 {
+                    let at = change + self.random.millis(0, 400_000);
+                    if self.issuer.published_since(&key, at).is_none() && at < END {
+                        self.arrive(at, Kind::Old, key.clone());
+                    }
+                }
             }
         }
         if self.random.chance(30) {
@@ -334,12 +343,13 @@ impl World<'_> {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive(place, request) => self.arrived(place, request),
-            Happening::Landed { place: (proxy, worker), call, result, good } => {
+            Happening::Landed { place: (proxy, worker), call, result, fetch } => {
                 self.in_flight -= 1;
-                if let Some(fetch) = good {
+                if let Some((fetch, good)) = fetch {
                     let now = self.now();
                     let fetch = &mut self.proxies[proxy].fetches[fetch];
-                    fetch.good_at = Some(now).filter(|_| !fetch.lost);
+                    let landed = if good { &mut fetch.good_at } else { &mut fetch.failed_at };
+                    *landed = Some(now).filter(|_| !fetch.lost);
                 }
                 for event in self.proxies[proxy].workers[worker].complete_call(call, result) {
                     self.event((proxy, worker), event.stream, event.outcome);
@@ -459,7 +469,7 @@ impl World<'_> {
         if call.cluster == "dead" {
             let result = Ok(CallResponse::no_connection());
             let at = now + Duration::from_millis(1);
-            return self.at(at, Happening::Landed { place, call: call.id, result, good: None });
+            return self.at(at, Happening::Landed { place, call: call.id, result, fetch: None });
         }
         let asked = call.headers.text("cache-control") == Some("no-cache");
         let verdict = self.judge(place.0).fetched(asked, now);
@@ -472,14 +482,14 @@ impl World<'_> {
         ));
         let reply = self.issuer.reply(&mut self.random, now, call, call.cluster == "spare", self.tokens);
         let fetches = &mut self.proxies[place.0].fetches;
-        fetches.push(Fetch { at: now, asked, good_at: None, worker: place.1, lost: false });
+        fetches.push(Fetch { at: now, asked, good_at: None, failed_at: None, worker: place.1, lost: false });
         let (index, late) = (fetches.len() - 1, reply.after > call.timeout);
-        let good = (reply.good && !late).then_some(index);
+        let good = reply.good && !late;
         let (after, result) = match (late, reply.response) {
             (true, _) => (call.timeout, Ok(CallResponse::timeout())),
             (false, response) => (reply.after, response.ok_or(CallFailure)),
         };
-        self.at(now + after, Happening::Landed { place, call: call.id, result, good });
+        self.at(now + after, Happening::Landed { place, call: call.id, result, fetch: Some((index, good)) });
     }
 
     // --- the judge

@@ -17,7 +17,7 @@ const GRACE: core::time::Duration = core::time::Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub(super) id: u64,
-    source: usize,
+    pub(super) source: usize,
     kind: Kind,
     address: Address,
     conditional: bool,

@@ -54,7 +54,7 @@ impl Life {
     ) -> Claim {
         let now = self.clock(now);
         let Some(fetch) = self.in_flight.as_ref().filter(|fetch| fetch.id == id) else { return Claim::Leave };
-        let first = fetch.first;
+        let (first, source) = (fetch.first, fetch.source);
         if shared.is_some_and(|snapshot| self.take_over(now, snapshot, effects)) {
             // What another worker brought is looked at before more is asked for; if it is not
             // enough, `advance` wants another fetch.
@@ -67,8 +67,9 @@ impl Life {
         if ledger.is_some() {
             self.gate = record.gate.clone();
         }
-        // What another worker brought in the meantime may be enough, or leave another reason.
-        let Some(cause) = self.cause(now) else {
+        // What another worker brought in the meantime may be enough, or a pause of the source, or
+        // leave another reason.
+        let Some(cause) = self.cause(now).filter(|_| self.sources.open(now) == Some(source)) else {
             self.call_off();
             if !first {
                 self.end_round(effects);

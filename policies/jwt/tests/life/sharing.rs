@@ -78,6 +78,26 @@ fn a_fetch_that_was_wanted_before_another_worker_brought_the_keys_is_not_made() 
 }
 
 #[test]
+fn a_fetch_that_was_wanted_before_another_worker_failed_waits_for_the_pause() {
+    let (mut one, mut two) = (Rig::new(config()), Rig::new(config()));
+    one.tick();
+    two.tick();
+    let unclaimed = two.fetch().unwrap();
+    let first = one.fetch().unwrap();
+    let Claim::Go { ledger } = claim(&mut one, first.id, None, None, 1) else { panic!("nobody fetches") };
+    one.event(Event::Failed { id: first.id, reason: "reset" });
+    let snapshot = published(&one);
+    let released = Ledger::release(Some(&ledger), 1).unwrap();
+
+    two.event(Event::Shared { snapshot: &snapshot });
+
+    assert_eq!(claim(&mut two, unclaimed.id, Some(&snapshot), Some(&released), 2), Claim::Leave);
+    assert_eq!(two.fetch(), None);
+    two.pass(seconds(1));
+    assert!(two.fetch().is_some());
+}
+
+#[test]
 fn a_worker_that_can_share_nothing_keeps_to_the_bound() {
     let mut rig = Rig::with_keys(config(), &set(&[("a", 1)]), LONG);
     let mut fetched = 1;
