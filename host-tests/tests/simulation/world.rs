@@ -253,7 +253,8 @@ impl World<'_> {
         while time < end {
             time += self.random.millis(10, 600);
             let random = self.random.next();
-            let kid = if random % 3 == 0 { self.issuer.signs(time).0 } else { format!("random-{random}") };
+            let kid =
+                if random.is_multiple_of(3) { self.issuer.signs(time).0 } else { format!("random-{random}") };
             self.arrive(time, Kind::Forged, Key(kid, u8::MAX));
         }
     }
@@ -331,7 +332,7 @@ impl World<'_> {
         for proxy in 0..self.proxies.len() {
             for worker in 0..self.proxies[proxy].workers.len() {
                 for event in self.proxies[proxy].workers[worker].poll() {
-                    self.event((proxy, worker), event.stream, event.outcome);
+                    self.event((proxy, worker), event.stream, &event.outcome);
                 }
                 self.after((proxy, worker));
             }
@@ -352,7 +353,7 @@ impl World<'_> {
                     *landed = Some(now).filter(|_| !fetch.lost);
                 }
                 for event in self.proxies[proxy].workers[worker].complete_call(call, result) {
-                    self.event((proxy, worker), event.stream, event.outcome);
+                    self.event((proxy, worker), event.stream, &event.outcome);
                 }
                 self.after((proxy, worker));
             }
@@ -422,18 +423,18 @@ impl World<'_> {
                 self.at(at, Happening::Leave((proxy, worker), stream));
             }
         } else {
-            self.event((proxy, worker), stream, outcome);
+            self.event((proxy, worker), stream, &outcome);
         }
         self.after((proxy, worker));
     }
 
     /// What became of a request.
-    fn event(&mut self, (proxy, worker): Place, stream: StreamId, outcome: Outcome) {
+    fn event(&mut self, (proxy, worker): Place, stream: StreamId, outcome: &Outcome) {
         let Some(request) = self.open.remove(&(proxy, worker, stream)) else { return };
         let waiting = self.open.keys().filter(|(own, other, _)| (*own, *other) == (proxy, worker)).count();
         self.proxies[proxy].workers[worker].close(stream);
         let now = self.now();
-        let verdict = match &outcome {
+        let verdict = match outcome {
             Outcome::Forward(_) => {
                 self.totals.accepted += 1;
                 self.judge(proxy).accepted(&request, now)
@@ -456,7 +457,7 @@ impl World<'_> {
     /// Takes what a worker wants after it was driven.
     fn after(&mut self, (proxy, worker): Place) {
         for event in self.proxies[proxy].workers[worker].take_events() {
-            self.event((proxy, worker), event.stream, event.outcome);
+            self.event((proxy, worker), event.stream, &event.outcome);
         }
         for call in self.proxies[proxy].workers[worker].take_calls() {
             self.called((proxy, worker), &call);
