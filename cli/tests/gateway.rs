@@ -100,14 +100,24 @@ fn a_body_larger_than_what_may_be_held_streams_through() {
 
 #[test]
 fn a_plugin_may_hold_a_body_up_to_the_limit_and_not_beyond() {
-    let gateway = Gateway::with_guest(HOLD, mirror(), "limits: {body_bytes: 1000}");
+    let (socket, address) = upstream();
+    let gateway = Gateway::with_guest(HOLD, address, "limits: {body_bytes: 1000}");
     let post = |length: usize| {
         let body = "x".repeat(length);
         gateway.ask(&format!(
             "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         ))
     };
+    let first = thread::spawn(move || {
+        let mut server = accept(&socket);
+        read_until(&mut server, "\r\n\r\n");
+        server.read_exact(&mut [0; 900]).unwrap();
+        server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // Open, and silent from here on: whatever answers the next request is the gateway.
+        (socket, server)
+    });
     assert_eq!(status(&post(900)), "200");
+    let _silent = first.join().unwrap();
     assert_eq!(status(&post(100_000)), "413");
 }
 
