@@ -1,7 +1,7 @@
 //! The JWT filter: collects headers and time, asks `policies/jwt`, and does what it says.
 //!
-//! [`root`] holds the configuration and the key sets of one worker, [`filter`] is one request,
-//! [`keys`] fetches key sets and wakes the requests that wait for them, [`enforcer`] is what the
+//! `root` holds the configuration and the key sets of one worker, `filter` is one request,
+//! `keys` fetches key sets and wakes the requests that wait for them, `enforcer` is what the
 //! three share. Nothing here decides.
 #![deny(
     clippy::arithmetic_side_effects,
