@@ -2,12 +2,12 @@
 //! requests with the code that each must be refused with ([`attacks`]).
 //!
 //! The demo, the tests and the benches stand on it. **Keys made here are for tests**: those from a
-//! fixed [`Seed`](keys::Seed) are known to everybody who reads the source.
+//! fixed [`Seed`] are known to everybody who reads the source.
 //!
 //! # What this crate does not do
 //!
 //! It verifies nothing, serves nothing and reads no clock: the time is part of a
-//! [`Setup`](attacks::Setup).
+//! [`Setup`].
 
 pub mod attacks;
 pub mod keys;
