@@ -21,6 +21,7 @@ const NOTHING: &str = "wasm that does nothing";
 const NATIVE: &str = "jwt_authn";
 const NATIVE_CACHE: &str = "jwt_authn with cache";
 const OURS: &str = "jwt-auth";
+const BESIDE: &str = "jwt-auth, the build beside";
 
 /// Requests that bring each listener up to speed before the first round: V8 compiles hot functions
 /// again, optimised, after some hundred calls.
@@ -44,6 +45,9 @@ struct Options {
     /// Another build of the jwt-auth module than the embedded one
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// One more build of it, beside the other in the same rounds
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -96,13 +100,16 @@ impl Arena {
         let needed = options.rounds.saturating_mul(options.requests).saturating_add(WARM_UP);
         eprintln!("minting {needed} {algorithm} tokens");
         let tokens = tokens::mint(&key, needed)?;
-        let contenders = vec![
+        let mut contenders = vec![
             (NONE, None),
             (NOTHING, Some(nothing(folder)?)),
             (NATIVE, Some(native(&key, false))),
             (NATIVE_CACHE, Some(native(&key, true))),
             (OURS, Some(ours(&module(folder, options)?, &key))),
         ];
+        if let Some(module) = &options.beside {
+            contenders.push((BESIDE, Some(ours(&existing(module)?, &key))));
+        }
         let bootstrap = contenders.iter().fold(config::Bootstrap::new(), |bootstrap, (name, filter)| {
             let listener = config::Listener::new(name);
             bootstrap.listener(match filter {
@@ -170,11 +177,15 @@ impl Arena {
 /// The module to measure: the one that was asked for, or the bundle's own.
 fn module(folder: &Path, options: &Options) -> Result<PathBuf> {
     if let Some(path) = &options.module {
-        return path.canonicalize().with_context(|| format!("no module `{}`", path.display()));
+        return existing(path);
     }
     let path = folder.join("jwt-auth.wasm");
     fs::write(&path, portcullis_modules::JWT_AUTH.wasm)?;
     Ok(path)
+}
+
+fn existing(module: &Path) -> Result<PathBuf> {
+    module.canonicalize().with_context(|| format!("no module `{}`", module.display()))
 }
 
 fn nothing(folder: &Path) -> Result<Value> {
