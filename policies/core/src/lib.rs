@@ -1,4 +1,5 @@
-//! The words that every policy shares: [`UnixTime`], [`Code`], [`Denial`] and header bytes.
+//! The words that every policy shares: [`UnixTime`], [`Code`], [`Denial`], requests and header
+//! bytes, strict JSON, and how configurations are read.
 //!
 //! # What this crate does not do
 //!
@@ -17,11 +18,16 @@
 extern crate alloc;
 
 mod code;
+pub mod config;
 mod denial;
 pub mod header;
+pub mod json;
+pub mod request;
 mod time;
 
 pub use code::{Code, UnknownCode};
+pub use config::ConfigError;
 pub use denial::{Challenge, Denial};
 pub use header::{HeaderName, InvalidHeaderName};
+pub use request::{HeaderPair, Request};
 pub use time::UnixTime;

@@ -138,7 +138,7 @@ impl Policy {
     ///
     /// [`ConfigError`] with the path in the document and what would be right there.
     pub fn from_json(document: &[u8]) -> Result<Self, ConfigError> {
-        config::resolve::policy(config::read(document)?)
+        config::resolve::policy(config::read::<config::raw::Config<'_>>(document)?)
     }
 
     /// What is sound but worth a line in the log.

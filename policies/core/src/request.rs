@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-use portcullis_core::{Code, Denial, header};
+use crate::{Code, Denial, header};
 
 /// A header's name and value as they came: any bytes, repeated names kept, in order.
 pub type HeaderPair = (Vec<u8>, Vec<u8>);
@@ -20,19 +20,25 @@ impl<'r> Request<'r> {
         Self { headers }
     }
 
-    pub(crate) const fn headers(&self) -> &'r [HeaderPair] {
+    /// Every header, in order, repeated names kept.
+    #[must_use]
+    pub const fn headers(&self) -> &'r [HeaderPair] {
         self.headers
     }
 
     /// The value of a header that the request has exactly once.
-    pub(crate) fn single(&self, name: &str) -> Option<&'r [u8]> {
+    #[must_use]
+    pub fn single(&self, name: &str) -> Option<&'r [u8]> {
         let mut values = header::values(self.headers, name);
         values.next().filter(|_| values.next().is_none())
     }
 
-    /// The text of a pseudo header; absent where it is missing, refused where it is repeated or
-    /// not visible ASCII.
-    pub(crate) fn pseudo(&self, name: &str) -> Result<Option<&'r str>, Denial> {
+    /// The text of a pseudo header; absent where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::RequestAmbiguous`] where it is repeated or not visible ASCII.
+    pub fn pseudo(&self, name: &str) -> Result<Option<&'r str>, Denial> {
         let mut values = header::values(self.headers, name);
         let Some(value) = values.next() else { return Ok(None) };
         let text = core::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_graphic()));
@@ -43,7 +49,11 @@ impl<'r> Request<'r> {
     }
 
     /// `:path` without the query, and the query.
-    pub(crate) fn path_and_query(&self) -> Result<(&'r str, Option<&'r str>), Denial> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::pseudo`].
+    pub fn path_and_query(&self) -> Result<(&'r str, Option<&'r str>), Denial> {
         let target = self.pseudo(":path")?.unwrap_or_default();
         Ok(match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -53,7 +63,8 @@ impl<'r> Request<'r> {
 
     /// A CORS preflight that a browser could have sent (Fetch standard, section 3.2.2): `OPTIONS`
     /// with one `Origin` and one `Access-Control-Request-Method`. Gives the method asked for.
-    pub(crate) fn preflight_method(&self) -> Option<&'r str> {
+    #[must_use]
+    pub fn preflight_method(&self) -> Option<&'r str> {
         let asked = core::str::from_utf8(self.single("access-control-request-method")?).ok()?;
         let real = self.single(":method")? == b"OPTIONS"
             && self.single("origin").is_some_and(|origin| !origin.is_empty())
@@ -69,7 +80,11 @@ impl<'r> Request<'r> {
 /// for one path would decide about another (CVE-2023-27487, CVE-2020-8595): dot and empty
 /// segments, path parameters (`;`), backslashes, fragments, encoded separators, dots, percent
 /// signs and control bytes, broken encodings, and letters or digits that need no encoding.
-pub(crate) fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Denial> {
+///
+/// # Errors
+///
+/// [`Code::RequestAmbiguous`] for such a path.
+pub fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Denial> {
     let Some(rest) = path.strip_prefix('/') else {
         return Err(ambiguous("the path does not begin with `/`"));
     };
@@ -120,7 +135,11 @@ const fn hex(digit: u8) -> Option<u8> {
 
 /// The host of `:authority` in lower case, without the port. A trailing dot is refused: it names
 /// the same host in DNS and another virtual host in many servers.
-pub(crate) fn host(authority: &str) -> Result<String, Denial> {
+///
+/// # Errors
+///
+/// [`Code::RequestAmbiguous`] where `authority` is not such a host.
+pub fn host(authority: &str) -> Result<String, Denial> {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') => host,
         _ => authority,
@@ -131,7 +150,7 @@ pub(crate) fn host(authority: &str) -> Result<String, Denial> {
     Ok(host.to_ascii_lowercase())
 }
 
-pub(crate) fn ambiguous(detail: impl Into<Cow<'static, str>>) -> Denial {
+fn ambiguous(detail: impl Into<Cow<'static, str>>) -> Denial {
     Denial::new(Code::RequestAmbiguous, detail)
 }
 

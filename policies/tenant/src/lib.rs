@@ -1,0 +1,30 @@
+//! The tenant policy: whose data is this?
+//!
+//! A request names its tenant in several places: host, path, header, claim. Every place that a
+//! configuration knows must name the same one, and the caller must be proven to belong to it.
+//!
+//! # What this crate does not do
+//!
+//! It verifies no token: what is proven about the caller comes in as an argument. It reads no
+//! clock, fetches nothing, logs nothing and does not know that Envoy exists. It does not look at
+//! single objects: which of a tenant's records a member may see is the application's business.
+#![no_std]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+extern crate alloc;
+
+pub mod directory;
+mod name;
+mod record;
+
+pub use directory::{Directory, Entry, Freshness, Listed, Member};
+pub use name::{Domain, InvalidName, RESERVED, Slug, TenantId};
+pub use record::{Membership, Record, State};
