@@ -2,7 +2,8 @@
 
 mod listed;
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
+use core::fmt;
 
 pub use listed::Listed;
 
@@ -11,19 +12,36 @@ use crate::State;
 /// What is known about tenants.
 ///
 /// Names come in exactly as they were sent and after their grammar was checked; an
-/// implementation compares bytes and folds nothing.
+/// implementation compares bytes and folds nothing. `None` is for a name that is not there; where it
+/// cannot be known, that is an error and never a `None`.
 pub trait Directory {
     /// The tenant with this id.
-    fn by_id(&self, id: &str) -> Option<Entry<'_>>;
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] where it cannot be known, here and below.
+    fn by_id(&self, id: &str) -> Result<Option<Entry<'_>>, Unreadable>;
 
     /// The tenant with this slug.
-    fn by_slug(&self, slug: &str) -> Option<Entry<'_>>;
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    fn by_slug(&self, slug: &str) -> Result<Option<Entry<'_>>, Unreadable>;
 
     /// The tenant whose domain this is.
-    fn by_domain(&self, domain: &str) -> Option<Entry<'_>>;
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    fn by_domain(&self, domain: &str) -> Result<Option<Entry<'_>>, Unreadable>;
 
     /// The roles of `member` in the tenant with this id; `None` where it is no member.
-    fn roles(&self, id: &str, member: Member<'_>) -> Option<Vec<&str>>;
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    fn roles(&self, id: &str, member: Member<'_>) -> Result<Option<Vec<&str>>, Unreadable>;
 
     /// Whether what is known may be relied on.
     fn freshness(&self) -> Freshness {
@@ -31,13 +49,26 @@ pub trait Directory {
     }
 }
 
-/// What a decision needs to know about a tenant, borrowed from its directory.
+/// The directory is there and could not be read: nothing is known about the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tenant directory cannot be read")
+    }
+}
+
+impl core::error::Error for Unreadable {}
+
+/// What a decision needs to know about a tenant, borrowed from its directory where that holds it
+/// in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'d> {
     /// The id, which never changes.
-    pub id: &'d str,
+    pub id: Cow<'d, str>,
     /// The slug that is shown.
-    pub slug: Option<&'d str>,
+    pub slug: Option<Cow<'d, str>>,
     /// Where it is in its life.
     pub state: State,
     /// What it pays for.
@@ -45,7 +76,7 @@ pub struct Entry<'d> {
     /// Where its data is.
     pub region: Option<&'d str>,
     /// Profile fields by name.
-    pub fields: Vec<(&'d str, &'d str)>,
+    pub fields: Vec<(&'d str, Cow<'d, str>)>,
     /// The issuers that may vouch for membership, by their names in the configuration.
     pub issuers: Vec<&'d str>,
 }

@@ -25,6 +25,6 @@ pub mod directory;
 mod name;
 mod record;
 
-pub use directory::{Directory, Entry, Freshness, Listed, Member};
+pub use directory::{Directory, Entry, Freshness, Listed, Member, Unreadable};
 pub use name::{Domain, InvalidName, RESERVED, Slug, TenantId};
 pub use record::{Membership, Record, State};

@@ -1,7 +1,7 @@
 //! The directory that stands in the configuration itself.
 
 use alloc::{
-    borrow::ToOwned,
+    borrow::{Cow, ToOwned},
     collections::{BTreeMap, BTreeSet},
     format,
     string::String,
@@ -10,7 +10,7 @@ use alloc::{
 
 use portcullis_core::ConfigError;
 
-use super::{Directory, Entry, Member};
+use super::{Directory, Entry, Member, Unreadable};
 use crate::Record;
 
 /// A checked list of tenants.
@@ -71,12 +71,16 @@ impl Listed {
 
     fn entry(&self, index: Option<&usize>) -> Option<Entry<'_>> {
         self.records.get(*index?).map(|record| Entry {
-            id: record.id.as_str(),
-            slug: record.slugs.first().map(crate::Slug::as_str),
+            id: record.id.as_str().into(),
+            slug: record.slugs.first().map(|slug| slug.as_str().into()),
             state: record.state,
             plan: record.plan.as_deref(),
             region: record.region.as_deref(),
-            fields: record.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            fields: record
+                .fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), Cow::from(value.as_str())))
+                .collect(),
             issuers: record.issuers.iter().map(String::as_str).collect(),
         })
     }
@@ -96,23 +100,24 @@ fn take(
 }
 
 impl Directory for Listed {
-    fn by_id(&self, id: &str) -> Option<Entry<'_>> {
-        self.entry(self.ids.get(id))
+    fn by_id(&self, id: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Ok(self.entry(self.ids.get(id)))
     }
 
-    fn by_slug(&self, slug: &str) -> Option<Entry<'_>> {
-        self.entry(self.slugs.get(slug))
+    fn by_slug(&self, slug: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Ok(self.entry(self.slugs.get(slug)))
     }
 
-    fn by_domain(&self, domain: &str) -> Option<Entry<'_>> {
-        self.entry(self.domains.get(domain))
+    fn by_domain(&self, domain: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Ok(self.entry(self.domains.get(domain)))
     }
 
-    fn roles(&self, id: &str, member: Member<'_>) -> Option<Vec<&str>> {
-        let record = self.records.get(*self.ids.get(id)?)?;
-        let own =
-            record.members.iter().find(|own| own.issuer == member.issuer && own.subject == member.subject);
-        own.map(|own| own.roles.iter().map(String::as_str).collect())
+    fn roles(&self, id: &str, member: Member<'_>) -> Result<Option<Vec<&str>>, Unreadable> {
+        let record = self.ids.get(id).and_then(|at| self.records.get(*at));
+        let own = record.and_then(|record| {
+            record.members.iter().find(|own| own.issuer == member.issuer && own.subject == member.subject)
+        });
+        Ok(own.map(|own| own.roles.iter().map(String::as_str).collect()))
     }
 }
 
@@ -134,16 +139,19 @@ mod tests {
             "members": [{"issuer": "main", "subject": "u1", "roles": ["owner"]}]}, {"id": "t2"}]"#;
         let listed = listed(json).unwrap();
         for entry in [listed.by_id("t1"), listed.by_slug("acme-old"), listed.by_domain("acme.example")] {
-            let entry = entry.unwrap();
-            assert_eq!((entry.id, entry.slug, entry.state), ("t1", Some("acme"), State::ReadOnly));
+            let entry = entry.unwrap().unwrap();
+            assert_eq!(
+                (&*entry.id, entry.slug.as_deref(), entry.state),
+                ("t1", Some("acme"), State::ReadOnly)
+            );
         }
-        assert!(
-            listed.by_id("acme").is_none() && listed.by_slug("t1").is_none() && listed.by_id("T1").is_none()
-        );
+        for nobody in [listed.by_id("acme"), listed.by_slug("t1"), listed.by_id("T1")] {
+            assert_eq!(nobody, Ok(None));
+        }
         let member = |issuer, subject| Member { issuer, subject };
-        assert_eq!(listed.roles("t1", member("main", "u1")), Some(vec!["owner"]));
-        assert_eq!(listed.roles("t1", member("other", "u1")), None);
-        assert_eq!(listed.roles("t2", member("main", "u1")), None);
+        assert_eq!(listed.roles("t1", member("main", "u1")), Ok(Some(vec!["owner"])));
+        assert_eq!(listed.roles("t1", member("other", "u1")), Ok(None));
+        assert_eq!(listed.roles("t2", member("main", "u1")), Ok(None));
     }
 
     #[test]
