@@ -4,7 +4,7 @@
 //!
 //! [`Sigstore`] is one instance with its own roots: [`Sigstore::trusted_root`] is what a verifier
 //! is told to trust. [`Signing`] makes one signature; [`Fault`]s make it a forgery of one kind.
-//! [`Image`] and [`Layout`] are what lies in a registry.
+//! [`Image`] and [`Layout`] are what lies in a registry, and [`registry`] is a real one.
 //!
 //! Whether it speaks Sigstore is not its own judgement: its tests ask `sigstore-js` and
 //! `sigstore-python` to accept what is good and to refuse what is not.
@@ -24,6 +24,7 @@ mod key;
 mod layout;
 mod merkle;
 mod note;
+pub mod registry;
 mod rekor;
 mod root;
 mod sct;
