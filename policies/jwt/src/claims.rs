@@ -7,7 +7,7 @@ use portcullis_core::{Code, Denial, UnixTime};
 
 use crate::{
     date::numeric_date,
-    json::{Object, Value},
+    json::{self, Object, Value},
 };
 
 /// What one issuer's claims must satisfy.
@@ -68,27 +68,41 @@ impl Expected {
     }
 }
 
-/// The registered claims that have a type (RFC 7519 section 4.1), read once.
-pub(crate) struct Registered {
+/// The claims of a token, with the times among them read once.
+pub(crate) struct Claims<'a> {
+    all: Object<'a>,
     exp: Option<UnixTime>,
     nbf: Option<UnixTime>,
     iat: Option<UnixTime>,
 }
 
-impl Registered {
-    /// Reads the times and checks the types of the registered claims.
-    pub(crate) fn parse(claims: &Object<'_>) -> Result<Self, Denial> {
+impl<'a> Claims<'a> {
+    /// Reads a payload and checks the types of the registered claims (RFC 7519 section 4.1).
+    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Denial> {
+        let all = json::parse_object(payload)
+            .map_err(|error| Denial::new(Code::MalformedToken, format!("the payload is {error}")))?;
         for name in ["iss", "sub", "jti"] {
-            if claims.get(name).is_some_and(|value| value.as_str().is_none()) {
+            if all.get(name).is_some_and(|value| value.as_str().is_none()) {
                 return Err(wrong_type(name, "a string"));
             }
         }
-        if let Some(audience) = claims.get("aud")
+        if let Some(audience) = all.get("aud")
             && !is_string_or_strings(audience)
         {
             return Err(wrong_type("aud", "a string or an array of strings"));
         }
-        Ok(Self { exp: time(claims, "exp")?, nbf: time(claims, "nbf")?, iat: time(claims, "iat")? })
+        let (exp, nbf, iat) = (time(&all, "exp")?, time(&all, "nbf")?, time(&all, "iat")?);
+        Ok(Self { all, exp, nbf, iat })
+    }
+
+    /// Every claim.
+    pub(crate) const fn all(&self) -> &Object<'a> {
+        &self.all
+    }
+
+    /// `iss`.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.all.get("iss").and_then(Value::as_str)
     }
 }
 
@@ -113,26 +127,9 @@ fn wrong_type(name: &str, expected: &str) -> Denial {
 }
 
 impl ClaimChecks {
-    /// Every check in the documented order; the first that fails is the answer.
-    pub(crate) fn check(
-        &self,
-        claims: &Object<'_>,
-        registered: &Registered,
-        now: UnixTime,
-    ) -> Result<(), Denial> {
-        self.check_audience(claims)?;
-        self.check_times(registered, now)?;
-        for path in &self.required {
-            require(path, claims)?;
-        }
-        for rule in &self.values {
-            rule.check(require(&rule.path, claims)?)?;
-        }
-        Ok(())
-    }
-
-    fn check_audience(&self, claims: &Object<'_>) -> Result<(), Denial> {
-        let named = |own: &String| match claims.get("aud") {
+    pub(crate) fn audience(&self, claims: &Claims<'_>) -> Result<(), Denial> {
+        let audience = claims.all.get("aud");
+        let named = |own: &String| match audience {
             Some(Value::String(text)) => text == own,
             Some(Value::Array(elements)) => elements.iter().any(|element| element.as_str() == Some(own)),
             _ => false,
@@ -140,36 +137,50 @@ impl ClaimChecks {
         if self.audiences.is_empty() || self.audiences.iter().any(named) {
             return Ok(());
         }
-        let detail = if claims.get("aud").is_some() { "`aud` names another audience" } else { "no `aud`" };
+        let detail = if audience.is_some() { "`aud` names another audience" } else { "no `aud`" };
         Err(Denial::new(Code::AudienceMismatch, detail))
     }
 
-    fn check_times(&self, times: &Registered, now: UnixTime) -> Result<(), Denial> {
-        let skew = self.clock_skew;
-        match times.exp {
-            None if self.require_expiry => return Err(missing("exp")),
+    pub(crate) fn expiry(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Denial> {
+        match claims.exp {
+            None if self.require_expiry => Err(missing("exp")),
             // RFC 7519 section 4.1.4: on or after `exp` the token must not be accepted.
-            Some(exp) if now >= exp.saturating_add(skew) => {
-                return Err(Denial::new(Code::TokenExpired, format!("`exp` is {exp}, now is {now}")));
+            Some(exp) if now >= exp.saturating_add(self.clock_skew) => {
+                Err(Denial::new(Code::TokenExpired, format!("`exp` is {exp}, now is {now}")))
             }
-            _ => {}
+            _ => Ok(()),
         }
-        for (name, start) in [("nbf", times.nbf), ("iat", times.iat)] {
-            if let Some(start) = start.filter(|start| now.saturating_add(skew) < *start) {
+    }
+
+    pub(crate) fn start(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Denial> {
+        for (name, start) in [("nbf", claims.nbf), ("iat", claims.iat)] {
+            if let Some(start) = start.filter(|start| now.saturating_add(self.clock_skew) < *start) {
                 let detail = format!("`{name}` is {start}, now is {now}");
                 return Err(Denial::new(Code::TokenNotYetValid, detail));
             }
         }
+        Ok(())
+    }
+
+    pub(crate) fn lifetime(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Denial> {
         let Some(maximum) = self.max_lifetime else { return Ok(()) };
-        let Some(exp) = times.exp else { return Err(missing("exp")) };
+        let Some(exp) = claims.exp else { return Err(missing("exp")) };
         // Without `iat` the rest of the life is what can be known.
-        let lifetime = exp.saturating_since(times.iat.unwrap_or(now.saturating_add(skew)));
+        let lifetime = exp.saturating_since(claims.iat.unwrap_or(now.saturating_add(self.clock_skew)));
         if lifetime > maximum {
             let detail =
                 format!("lives {} s, at most {} s are allowed", lifetime.as_secs(), maximum.as_secs());
             return Err(Denial::new(Code::LifetimeTooLong, detail));
         }
         Ok(())
+    }
+
+    pub(crate) fn required(&self, claims: &Claims<'_>) -> Result<(), Denial> {
+        self.required.iter().try_for_each(|path| require(path, &claims.all).map(|_| ()))
+    }
+
+    pub(crate) fn values(&self, claims: &Claims<'_>) -> Result<(), Denial> {
+        self.values.iter().try_for_each(|rule| rule.check(require(&rule.path, &claims.all)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The JWT policy: a token and a policy in, a permit, a denial or a need out.
 //!
-//! [`Policy::from_json`] parses a configuration; [`Policy::decide`] judges one request. Keys, time
+//! [`Policy::from_json`] parses a configuration; [`Policy::decide`] judges one request,
+//! [`Policy::examine`] tells what every check finds. Keys, time
 //! and signature arithmetic are arguments, so a decision is a function of what it is given.
 //!
 //! # What this crate does not do
@@ -20,10 +21,13 @@
 
 extern crate alloc;
 
+mod check;
 mod claims;
 pub mod config;
 mod date;
+mod examination;
 mod forward;
+mod judge;
 pub mod jwks;
 pub mod life;
 mod locations;
@@ -33,7 +37,9 @@ pub mod rotation;
 mod rules;
 mod token;
 
+pub use check::Check;
 pub use config::{ConfigError, resolve::Warning};
+pub use examination::{Examination, Finding, Outcome, VerifiedKey};
 pub use permit::{Identity, Permit};
 pub use policy::{Decision, KeySource, Limits, Missing, Need, Policy, RemoteKeys};
 use portcullis_core::request;

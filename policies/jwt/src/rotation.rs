@@ -13,7 +13,7 @@ pub use findings::{Finding, FindingCode, Severity, Which};
 
 use crate::{
     jwks::{JsonWebKey, KeySet},
-    token::{Compact, RawHeader, Types, Unverified},
+    token::{Compact, RawHeader, Types, Unverified, within},
 };
 
 /// Bytes of a sample token: far more than a request's headers may have anywhere.
@@ -162,16 +162,18 @@ pub fn classify(old: &KeySet, new: &KeySet, times: Times) -> Rotation {
 /// [`Code::KidNotFound`], [`Code::KeyUnusable`] or [`Code::SignatureInvalid`] where no key of the
 /// set did; any other code where `token` is none that any set could verify.
 pub fn signer(token: &[u8], set: &KeySet, verifier: &dyn Verifier) -> Result<KeyId, Denial> {
-    let compact = Compact::parse(token, MAX_SAMPLE_BYTES)?;
+    within(token, MAX_SAMPLE_BYTES)?;
+    let compact = Compact::parse(token)?;
     let types = Types { accepted: Vec::from(["jwt".into(), "at+jwt".into()]), absent: true };
-    let header = RawHeader::parse(&compact.header)?.check(Algorithm::ALL, &types)?;
+    let header = RawHeader::parse(&compact.header)?;
+    let header = header.check(Algorithm::ALL, &types)?;
     let code = |why| match why {
         Unverified::NoKey => Code::KidNotFound,
         Unverified::Unusable => Code::KeyUnusable,
         Unverified::Mismatch => Code::SignatureInvalid,
         Unverified::Unavailable => Code::InternalError,
     };
-    let key = compact.verify(&header, set, verifier);
+    let key = compact.signer(header, set, verifier);
     key.map(KeyId::of).map_err(|why| Denial::new(code(why), "no key of the set signed it"))
 }
 

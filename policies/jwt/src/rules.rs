@@ -116,18 +116,38 @@ impl Rules {
         }
     }
 
-    /// The first rule that matches `request` as if its method were `method`.
-    pub(crate) fn find(&self, request: &Request<'_>, method: &str) -> Result<Option<&Rule>, Denial> {
+    /// The first rule that matches, with its index.
+    pub(crate) fn find(&self, reading: &Reading<'_>) -> Option<(usize, &Rule)> {
+        let method = reading.asked.unwrap_or(reading.method);
+        self.rules.iter().enumerate().find(|(_, rule)| {
+            (rule.methods.is_empty() || rule.methods.iter().any(|own| own == method))
+                && (rule.hosts.is_empty() || rule.hosts.iter().any(|own| own.matches(&reading.host)))
+                && rule.path.matches(&reading.segments)
+        })
+    }
+}
+
+/// The one reading of a request that rules rely on. What no rule looks at is not read.
+#[derive(Debug)]
+pub(crate) struct Reading<'r> {
+    method: &'r str,
+    /// The method that a preflight asks for, where preflights pass.
+    pub(crate) asked: Option<&'r str>,
+    host: String,
+    segments: Vec<Cow<'r, str>>,
+}
+
+impl<'r> Reading<'r> {
+    /// Reads what `rules` look at.
+    pub(crate) fn new(rules: &Rules, request: &Request<'r>, preflights_pass: bool) -> Result<Self, Denial> {
+        let method = request.pseudo(":method")?.unwrap_or_default();
+        let asked = request.preflight_method().filter(|_| preflights_pass);
         let (path, _) = request.path_and_query()?;
-        let segments = if self.paths_matter { request::segments(path)? } else { Vec::new() };
+        let segments = if rules.paths_matter { request::segments(path)? } else { Vec::new() };
         let host = match request.pseudo(":authority")? {
-            Some(authority) if self.hosts_matter => request::host(authority)?,
+            Some(authority) if rules.hosts_matter => request::host(authority)?,
             _ => String::new(),
         };
-        Ok(self.rules.iter().find(|rule| {
-            (rule.methods.is_empty() || rule.methods.iter().any(|own| own == method))
-                && (rule.hosts.is_empty() || rule.hosts.iter().any(|own| own.matches(&host)))
-                && rule.path.matches(&segments)
-        }))
+        Ok(Self { method, asked, host, segments })
     }
 }

@@ -27,13 +27,8 @@ pub(crate) struct Compact<'t> {
 }
 
 impl<'t> Compact<'t> {
-    /// Splits and decodes `token`, which may be at most `max_bytes` long.
-    pub(crate) fn parse(token: &'t [u8], max_bytes: usize) -> Result<Self, Denial> {
-        if token.len() > max_bytes {
-            let length = token.len();
-            let detail = format!("{length} bytes, more than the limit of {max_bytes}");
-            return Err(Denial::new(Code::TokenTooLarge, detail));
-        }
+    /// Splits and decodes `token`.
+    pub(crate) fn parse(token: &'t [u8]) -> Result<Self, Denial> {
         let mut segments = token.split(|byte| *byte == b'.');
         let (Some(header), Some(payload), Some(signature), None) =
             (segments.next(), segments.next(), segments.next(), segments.next())
@@ -50,16 +45,15 @@ impl<'t> Compact<'t> {
         })
     }
 
-    /// Checks the signature with the keys of `set` that the header points at.
+    /// The first of `candidates` that the signature was made with.
     pub(crate) fn verify<'k>(
         &self,
-        header: &Header,
-        set: &'k KeySet,
+        candidates: Candidates<'k>,
+        algorithm: Algorithm,
         verifier: &dyn Verifier,
     ) -> Result<&'k JsonWebKey, Unverified> {
-        let mut candidates = Candidates::new(set, header)?;
-        while let Some(key) = candidates.next() {
-            match verifier.verify(key.key(), header.algorithm, self.signing_input, &self.signature) {
+        for key in candidates.0 {
+            match verifier.verify(key.key(), algorithm, self.signing_input, &self.signature) {
                 Ok(()) => return Ok(key),
                 Err(VerifyError::Unavailable) => return Err(Unverified::Unavailable),
                 Err(_) => {}
@@ -67,6 +61,25 @@ impl<'t> Compact<'t> {
         }
         Err(Unverified::Mismatch)
     }
+
+    /// The key of `set` that the signature was made with, among those that `header` points at.
+    pub(crate) fn signer<'k>(
+        &self,
+        header: Header<'_>,
+        set: &'k KeySet,
+        verifier: &dyn Verifier,
+    ) -> Result<&'k JsonWebKey, Unverified> {
+        self.verify(Candidates::new(set, header)?, header.algorithm, verifier)
+    }
+}
+
+/// A longer token than `max_bytes` is not even decoded.
+pub(crate) fn within(token: &[u8], max_bytes: usize) -> Result<(), Denial> {
+    let length = token.len();
+    if length <= max_bytes {
+        return Ok(());
+    }
+    Err(Denial::new(Code::TokenTooLarge, format!("{length} bytes, more than the limit of {max_bytes}")))
 }
 
 /// Verifies `token` as a compact JWS with the keys of `set`, whatever its payload is, and gives the
@@ -82,10 +95,11 @@ pub fn verify_jws(
     algorithms: &[Algorithm],
     verifier: &dyn Verifier,
 ) -> Result<Vec<u8>, Denial> {
-    let compact = Compact::parse(token, usize::MAX)?;
+    let compact = Compact::parse(token)?;
     let types = Types { accepted: Vec::from(["jwt".into()]), absent: true };
-    let header = RawHeader::parse(&compact.header)?.check(algorithms, &types)?;
-    compact.verify(&header, set, verifier).map_err(|why| {
+    let header = RawHeader::parse(&compact.header)?;
+    let header = header.check(algorithms, &types)?;
+    compact.signer(header, set, verifier).map_err(|why| {
         let code = match why {
             Unverified::NoKey => Code::KidNotFound,
             Unverified::Unusable => Code::KeyUnusable,
@@ -123,40 +137,31 @@ pub(crate) enum Unverified {
 }
 
 /// The keys to try, at most [`MAX_TRIES`].
-struct Candidates<'k> {
-    keys: Vec<&'k JsonWebKey>,
-    next: usize,
-}
+pub(crate) struct Candidates<'k>(Vec<&'k JsonWebKey>);
 
 impl<'k> Candidates<'k> {
-    fn new(set: &'k KeySet, header: &Header) -> Result<Self, Unverified> {
+    /// The keys of `set` that `header` points at.
+    pub(crate) fn new(set: &'k KeySet, header: Header<'_>) -> Result<Self, Unverified> {
         let permits = |key: &&'k JsonWebKey| key.permits(header.algorithm);
-        let keys: Vec<_> = match header.kid.as_deref() {
+        let keys: Vec<_> = match header.kid {
             Some(kid) => set.by_kid(kid).filter(permits).take(MAX_TRIES).collect(),
             None => set.keys().iter().filter(permits).take(MAX_TRIES).collect(),
         };
         if !keys.is_empty() {
-            return Ok(Self { keys, next: 0 });
+            return Ok(Self(keys));
         }
-        let known = header
-            .kid
-            .as_deref()
-            .is_some_and(|kid| set.by_kid(kid).next().is_some() || set.left_out_kid(kid).is_some());
+        let known =
+            header.kid.is_some_and(|kid| set.by_kid(kid).next().is_some() || set.left_out_kid(kid).is_some());
         Err(if known { Unverified::Unusable } else { Unverified::NoKey })
-    }
-
-    fn next(&mut self) -> Option<&'k JsonWebKey> {
-        let key = self.keys.get(self.next).copied();
-        self.next = self.next.saturating_add(1);
-        key
     }
 }
 
-/// The JOSE header, as far as it decides anything. `jwk`, `jku`, `x5u` and `x5c` are never looked
-/// at: a token does not choose its key (RFC 8725 section 3.10, CVE-2018-0114).
-pub(crate) struct Header {
+/// What the JOSE header says of the key. `jwk`, `jku`, `x5u` and `x5c` are never looked at: a token
+/// does not choose its key (RFC 8725 section 3.10, CVE-2018-0114).
+#[derive(Clone, Copy)]
+pub(crate) struct Header<'h> {
     pub(crate) algorithm: Algorithm,
-    pub(crate) kid: Option<alloc::string::String>,
+    pub(crate) kid: Option<&'h str>,
 }
 
 /// What the header says before the issuer is known.
@@ -178,22 +183,38 @@ impl<'h> RawHeader<'h> {
         Ok(Self(object))
     }
 
-    /// Refuses what changes the meaning of the token in ways that nothing here understands, then
-    /// checks the algorithm and the type.
-    pub(crate) fn check(&self, algorithms: &[Algorithm], types: &Types) -> Result<Header, Denial> {
-        for name in ["crit", "b64", "zip"] {
-            if self.0.get(name).is_some() {
-                let detail = format!("the header has `{name}`");
-                return Err(Denial::new(Code::CriticalHeaderUnknown, detail));
-            }
+    /// Refuses what changes the meaning of the token in ways that nothing here understands.
+    pub(crate) fn check_extensions(&self) -> Result<(), Denial> {
+        match ["crit", "b64", "zip"].iter().find(|name| self.0.get(name).is_some()) {
+            None => Ok(()),
+            Some(name) => Err(Denial::new(Code::CriticalHeaderUnknown, format!("the header has `{name}`"))),
         }
-        let algorithm = self
-            .text("alg")
+    }
+
+    /// `alg`, if it is one of `allowed`.
+    pub(crate) fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, Denial> {
+        self.text("alg")
             .and_then(Algorithm::from_name)
-            .filter(|algorithm| algorithms.contains(algorithm))
-            .ok_or_else(|| Denial::new(Code::AlgorithmNotAllowed, "`alg` is not one of the issuer's"))?;
-        types.check(self.text("typ"), self.text("cty"))?;
-        Ok(Header { algorithm, kid: self.text("kid").map(Into::into) })
+            .filter(|algorithm| allowed.contains(algorithm))
+            .ok_or_else(|| Denial::new(Code::AlgorithmNotAllowed, "`alg` is not one of the issuer's"))
+    }
+
+    /// `typ` and `cty`.
+    pub(crate) fn check_type(&self, types: &Types) -> Result<(), Denial> {
+        types.check(self.text("typ"), self.text("cty"))
+    }
+
+    /// Everything about the header, in the order of the checks.
+    pub(crate) fn check(&self, algorithms: &[Algorithm], types: &Types) -> Result<Header<'_>, Denial> {
+        self.check_extensions()?;
+        let algorithm = self.algorithm(algorithms)?;
+        self.check_type(types)?;
+        Ok(self.pointer(algorithm))
+    }
+
+    /// What points at the key, with the `algorithm` that was found to be allowed.
+    pub(crate) fn pointer(&self, algorithm: Algorithm) -> Header<'_> {
+        Header { algorithm, kid: self.text("kid") }
     }
 
     fn text(&self, name: &str) -> Option<&str> {

@@ -3,3 +3,4 @@
 mod common;
 mod configuration;
 mod decision;
+mod examination;

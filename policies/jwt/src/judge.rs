@@ -1,0 +1,308 @@
+//! One request through all checks, in their order.
+
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+
+use portcullis_core::{Code, Denial, HeaderName, UnixTime};
+use portcullis_crypto::Verifier;
+
+use crate::{
+    check::{Check, Note, Ran, Reached, Refusal, Run, both, of},
+    claims::{Claims, grants_scope},
+    examination::VerifiedKey,
+    jwks::JsonWebKey,
+    locations::{self, Changes, Found, Location},
+    permit::{Identity, Permit},
+    policy::{Issuer, KeySource, Keys, Missing, Need, Policy},
+    request::Request,
+    rules::{Reading, Requirement, Rule},
+    token::{Candidates, Compact, Header, RawHeader, Unverified, within},
+};
+
+/// One decision in the making.
+#[derive(Clone, Copy)]
+pub(crate) struct Judge<'d> {
+    policy: &'d Policy,
+    request: Request<'d>,
+    keys: &'d dyn KeySource,
+    verifier: &'d dyn Verifier,
+    now: UnixTime,
+    /// The rule that the request is under, once it is known.
+    rule: Option<&'d Rule>,
+}
+
+/// A token that was verified.
+struct Proven<'d> {
+    issuer: &'d Issuer,
+    payload: Vec<u8>,
+    headers: Vec<(HeaderName, Vec<u8>)>,
+    location: Location,
+}
+
+impl<'d> Judge<'d> {
+    pub(crate) fn new(
+        policy: &'d Policy,
+        request: Request<'d>,
+        keys: &'d dyn KeySource,
+        verifier: &'d dyn Verifier,
+        now: UnixTime,
+    ) -> Self {
+        Self { policy, request, keys, verifier, now, rule: None }
+    }
+
+    /// Makes the checks as `run` wants them made.
+    pub(crate) fn judge<R: Run>(mut self, run: &mut R) -> Ran<Permit, R> {
+        let reading = self.check(run, Check::Request, Ok(()), |()| {
+            Ok(Reading::new(&self.policy.rules, &self.request, self.policy.bypass_cors_preflight)?)
+        })?;
+        let found = self.check(run, Check::Rule, of(&reading), |reading| {
+            let none = || Denial::new(Code::NoRuleMatched, "no rule matches host, method and path");
+            Ok(self.policy.rules.find(reading).ok_or_else(none)?)
+        })?;
+        if let Ok((index, rule)) = found {
+            run.note(|| Note::Rule(index));
+            // A preflight asks for another request, so that request's rule decides whether it exists.
+            if reading.as_ref().is_ok_and(|reading| reading.asked.is_some()) {
+                return Ok(Ok(self.permit(Vec::new())));
+            }
+            self.rule = Some(rule);
+        }
+        let proven = self.tokens(run, found.map(|(_, rule)| &rule.requirement))?;
+        Ok(proven.map(|proven| self.permit(proven)))
+    }
+
+    /// Makes one check; whatever refuses gets the challenge of the rule.
+    fn check<R: Run, I, T>(
+        &self,
+        run: &mut R,
+        check: Check,
+        input: Reached<I, R>,
+        answer: impl FnOnce(I) -> Result<T, Refusal>,
+    ) -> Ran<T, R> {
+        run.check(check, input, |input| {
+            answer(input).map_err(|refusal| {
+                refusal.map(|denial| denial.with_challenge(self.policy.challenge(self.rule)))
+            })
+        })
+    }
+
+    fn tokens<R: Run>(
+        &self,
+        run: &mut R,
+        requirement: Reached<&'d Requirement, R>,
+    ) -> Ran<Vec<Proven<'d>>, R> {
+        let one = |proven: Reached<Option<Proven<'d>>, R>| proven.map(|proven| proven.into_iter().collect());
+        match requirement {
+            Ok(Requirement::Nothing) => Ok(Ok(Vec::new())),
+            Ok(Requirement::Any(issuers)) => self.one_of(run, Ok(issuers), true).map(one),
+            Ok(Requirement::Optional(issuers)) => self.one_of(run, Ok(issuers), false).map(one),
+            Ok(Requirement::All(issuers)) => {
+                let mut all = Ok(Vec::with_capacity(issuers.len()));
+                for issuer in issuers.chunks(1) {
+                    run.note(|| Note::TokenOf(self.name(issuer)));
+                    let proven = self.one_of(run, Ok(issuer), true)?;
+                    all = both(all, proven).map(|(mut all, proven)| {
+                        all.extend(proven);
+                        all
+                    });
+                }
+                Ok(all)
+            }
+            Err(lost) => self.one_of(run, Err(lost), true).map(one),
+        }
+    }
+
+    fn name(&self, issuer: &[usize]) -> String {
+        let issuer = issuer.first().and_then(|index| self.policy.issuers.get(*index));
+        issuer.map(|issuer| issuer.name.clone()).unwrap_or_default()
+    }
+
+    /// The one token in the places of `issuers`, verified; none where there is none and none is
+    /// `needed`.
+    fn one_of<R: Run>(
+        &self,
+        run: &mut R,
+        issuers: Reached<&'d [usize], R>,
+        needed: bool,
+    ) -> Ran<Option<Proven<'d>>, R> {
+        let found = self.check(run, Check::Token, issuers, |issuers| match self.find(issuers)? {
+            None if needed => {
+                Err(Denial::new(Code::MissingToken, "no token in the configured places").into())
+            }
+            found => Ok(found),
+        })?;
+        let Some(found) = found.transpose() else { return Ok(Ok(None)) };
+        Ok(self.verify(run, both(found, issuers))?.map(Some))
+    }
+
+    fn find(&self, issuers: &[usize]) -> Result<Option<Found<'d>>, Denial> {
+        let mut places: Vec<&Location> = Vec::new();
+        for location in
+            issuers.iter().filter_map(|index| self.policy.issuers.get(*index)).flat_map(|i| &i.locations)
+        {
+            if !places.contains(&location) {
+                places.push(location);
+            }
+        }
+        locations::find_one(&places, &self.request)
+    }
+
+    /// Everything about one token.
+    fn verify<R: Run>(&self, run: &mut R, found: Reached<(Found<'d>, &'d [usize]), R>) -> Ran<Proven<'d>, R> {
+        let found = self.check(run, Check::Size, found, |found| {
+            within(found.0.token, self.policy.limits.token_bytes)?;
+            Ok(found)
+        })?;
+        let compact =
+            self.check(run, Check::Form, of(&found), |(found, _)| Ok(Compact::parse(found.token)?))?;
+        let header =
+            self.check(run, Check::Header, of(&compact), |compact| Ok(RawHeader::parse(&compact.header)?))?;
+        let claims =
+            self.check(run, Check::Claims, of(&compact), |compact| Ok(Claims::parse(&compact.payload)?))?;
+        let issuer =
+            self.check(run, Check::Issuer, both(of(&claims), of(&found)), |(claims, (found, issuers))| {
+                Ok(self.issuer(claims, issuers, &found.location)?)
+            })?;
+        let extensions =
+            self.check(run, Check::Extensions, of(&header), |header| Ok(header.check_extensions()?))?;
+        let algorithm =
+            self.check(run, Check::Algorithm, both(of(&header), issuer), |(header, (_, issuer))| {
+                Ok(header.algorithm(&issuer.algorithms)?)
+            })?;
+        let typ = self.check(run, Check::Type, both(of(&header), issuer), |(header, (_, issuer))| {
+            Ok(header.check_type(&issuer.types)?)
+        })?;
+        let header = both(of(&header), algorithm).map(|(header, algorithm)| header.pointer(algorithm));
+        let key = self.signature(run, issuer, header, of(&compact))?;
+        let holds = self.claims(run, issuer, of(&claims))?;
+        let headers = both(both(of(&claims), issuer), both(of(&compact), key)).map(
+            |((claims, (_, issuer)), (compact, _))| issuer.forward.render(&compact.payload, claims.all()),
+        );
+        let token = both(both(headers, issuer), both(found, compact));
+        Ok(extensions.and(typ).and(holds).and(token).map(
+            |((headers, (_, issuer)), ((found, _), compact))| Proven {
+                issuer,
+                headers,
+                location: found.location,
+                payload: compact.payload,
+            },
+        ))
+    }
+
+    /// The key that verifies the signature.
+    fn signature<R: Run>(
+        &self,
+        run: &mut R,
+        issuer: Reached<(usize, &'d Issuer), R>,
+        header: Reached<Header<'_>, R>,
+        compact: Reached<&Compact<'_>, R>,
+    ) -> Ran<&'d JsonWebKey, R> {
+        let pointed = both(issuer, header);
+        let candidates = self.check(run, Check::Key, pointed, |((index, issuer), header)| {
+            let set = match &issuer.keys {
+                Keys::Inline(set) => Some(set),
+                Keys::Remote(_) => self.keys.key_set(index),
+            };
+            let candidates = set.ok_or(None).and_then(|set| Candidates::new(set, header).map_err(Some));
+            candidates.map_err(|why| refusal(index, issuer, header.kid, why))
+        })?;
+        let key = self.check(
+            run,
+            Check::Signature,
+            both(both(pointed, compact), candidates),
+            |((((index, issuer), header), compact), candidates)| {
+                let key = compact.verify(candidates, header.algorithm, self.verifier);
+                key.map_err(|why| refusal(index, issuer, header.kid, Some(why)))
+            },
+        )?;
+        if let Ok(((_, issuer), header)) = pointed
+            && let Ok(key) = key
+        {
+            run.note(|| Note::Verified(VerifiedKey::new(&issuer.name, key, header.algorithm)));
+        }
+        Ok(key)
+    }
+
+    /// The checks on the claims of a token that is well formed.
+    fn claims<R: Run>(
+        &self,
+        run: &mut R,
+        issuer: Reached<(usize, &'d Issuer), R>,
+        claims: Reached<&Claims<'_>, R>,
+    ) -> Ran<(), R> {
+        let own = both(issuer, claims).map(|((_, issuer), claims)| (&issuer.checks, claims));
+        let now = self.now;
+        let audience = self.check(run, Check::Audience, own, |(own, claims)| Ok(own.audience(claims)?))?;
+        let expiry = self.check(run, Check::Expiry, own, |(own, claims)| Ok(own.expiry(claims, now)?))?;
+        let start = self.check(run, Check::Start, own, |(own, claims)| Ok(own.start(claims, now)?))?;
+        let lifetime =
+            self.check(run, Check::Lifetime, own, |(own, claims)| Ok(own.lifetime(claims, now)?))?;
+        let required =
+            self.check(run, Check::RequiredClaims, own, |(own, claims)| Ok(own.required(claims)?))?;
+        let values = self.check(run, Check::ClaimValues, own, |(own, claims)| Ok(own.values(claims)?))?;
+        let scopes = self.check(run, Check::Scopes, claims, |claims| {
+            let mut wanted = self.rule.iter().flat_map(|rule| &rule.scopes);
+            match wanted.find(|scope| !grants_scope(claims.all(), scope)) {
+                None => Ok(()),
+                Some(scope) => {
+                    Err(Denial::new(Code::InsufficientScope, format!("the scope `{scope}` is not granted"))
+                        .into())
+                }
+            }
+        })?;
+        Ok(audience.and(expiry).and(start).and(lifetime).and(required).and(values).and(scopes))
+    }
+
+    /// The provider that `iss` names, if the rule knows it and looks for its token there.
+    fn issuer(
+        &self,
+        claims: &Claims<'_>,
+        allowed: &[usize],
+        location: &Location,
+    ) -> Result<(usize, &'d Issuer), Denial> {
+        let index = claims.issuer().and_then(|identifier| self.policy.by_identifier.get(identifier)).copied();
+        index
+            .filter(|index| allowed.contains(index))
+            .and_then(|index| Some((index, self.policy.issuers.get(index)?)))
+            .filter(|(_, issuer)| issuer.locations.contains(location))
+            .ok_or_else(|| Denial::new(Code::IssuerMismatch, "`iss` is not an issuer of this rule"))
+    }
+
+    fn permit(&self, proven: Vec<Proven<'_>>) -> Permit {
+        let mut changes = Changes { remove: self.policy.spoofed(&self.request), set: Vec::new() };
+        let stripped: Vec<_> =
+            proven.iter().filter(|p| !p.issuer.forward.token).map(|proven| &proven.location).collect();
+        locations::strip(&stripped, &self.request, &mut changes);
+        let mut identities = Vec::with_capacity(proven.len());
+        for token in proven {
+            let headers = token.headers.into_iter();
+            changes.set.extend(headers.map(|(name, value)| (name.as_str().into(), value)));
+            identities.push(Identity { issuer: token.issuer.name.clone(), payload: token.payload });
+        }
+        Permit::new(changes, identities)
+    }
+}
+
+/// The answer where no key verified the token; a remote set may have changed since it was read.
+fn refusal(index: usize, issuer: &Issuer, kid: Option<&str>, why: Option<Unverified>) -> Refusal {
+    let (missing, code, detail) = match why {
+        None => (Missing::KeySet, Code::KeysUnavailable, "there is no key set"),
+        Some(Unverified::NoKey) => (Missing::Key, Code::KidNotFound, "the key set has no key for the token"),
+        Some(Unverified::Unusable) => {
+            (Missing::Match, Code::KeyUnusable, "the key with this `kid` must not verify this token")
+        }
+        Some(Unverified::Mismatch) => {
+            (Missing::Match, Code::SignatureInvalid, "no key verifies the signature")
+        }
+        Some(Unverified::Unavailable) => {
+            return Denial::new(Code::InternalError, "the signature could not be checked").into();
+        }
+    };
+    let otherwise = Denial::new(code, detail);
+    match issuer.keys {
+        Keys::Inline(_) => otherwise.into(),
+        Keys::Remote(_) => {
+            let kid = kid.map(Into::into);
+            Refusal::Need(Box::new(Need { issuer: index, missing, kid, otherwise }))
+        }
+    }
+}
