@@ -1,6 +1,7 @@
 //! Which tenants there are: what a decision asks, and a small answer from the configuration.
 
 mod listed;
+pub mod pack;
 
 use alloc::{borrow::Cow, vec::Vec};
 use core::fmt;
