@@ -39,7 +39,9 @@ pub fn verify_bundle(
     let missing = || Reason::new(ReasonCode::TrustRootInvalid, "the signer's root is not there");
     let root = |name: &str| policy.root(name).ok_or_else(missing);
     let trust = match rule {
-        SignerRule::Key(rule) => Trust::Key(rule, rule.root.as_deref().map(root).transpose()?.map(AsRef::as_ref)),
+        SignerRule::Key(rule) => {
+            Trust::Key(rule, rule.root.as_deref().map(root).transpose()?.map(AsRef::as_ref))
+        }
         SignerRule::Certificate(rule) => Trust::Root(root(&rule.root)?),
     };
     let subject = match artifact {

@@ -16,9 +16,8 @@ const MOST_VALUES: usize = 10_000;
 
 /// Checks one condition.
 pub(crate) fn check(condition: &Condition, statement: &Value, now: UnixTime) -> Result<(), Reason> {
-    let not_met = |message: String| {
-        Reason::new(ReasonCode::ConditionNotMet, format!("`{}` {message}", condition.path))
-    };
+    let not_met =
+        |message: String| Reason::new(ReasonCode::ConditionNotMet, format!("`{}` {message}", condition.path));
     let mut places = vec![Some(statement)];
     for part in condition.path.split('/').skip(1) {
         places = step(&places, part);
@@ -39,7 +38,9 @@ fn step<'a>(places: &[Option<&'a Value>], part: &str) -> Vec<Option<&'a Value>> 
     for place in places {
         match (place, part) {
             (Some(Value::Array(items)), "*") => next.extend(items.iter().map(Some)),
-            (Some(Value::Array(items)), index) => next.push(index.parse().ok().and_then(|at: usize| items.get(at))),
+            (Some(Value::Array(items)), index) => {
+                next.push(index.parse().ok().and_then(|at: usize| items.get(at)));
+            }
             (Some(Value::Object(members)), _) => next.push(members.get(&name)),
             (Some(_) | None, _) => next.push(None),
         }

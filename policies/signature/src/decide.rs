@@ -160,7 +160,12 @@ impl Facts {
         None
     }
 
-    pub(crate) fn get(&self, target: &Target, candidate: &Candidate, rule: &SignerRule) -> Option<&Result<Fact, Reason>> {
+    pub(crate) fn get(
+        &self,
+        target: &Target,
+        candidate: &Candidate,
+        rule: &SignerRule,
+    ) -> Option<&Result<Fact, Reason>> {
         self.verified.get(&key(target, candidate, rule))
     }
 
@@ -194,7 +199,8 @@ impl Facts {
         }
         let enforced = rules.iter().any(|rule| rule.mode == Mode::Enforce);
         if policy.document().tags == Tags::Refuse && request.image.digest().is_none() {
-            let message = "the image is named by a tag, which can be moved; name it by its digest: `@sha256:…`";
+            let message =
+                "the image is named by a tag, which can be moved; name it by its digest: `@sha256:…`";
             verdict.reason = Reason::new(ReasonCode::TagNotAllowed, message);
             return audited(verdict, enforced);
         }
@@ -253,8 +259,8 @@ impl Facts {
             return verdict;
         }
         verdict.outcome = Outcome::Allow;
-        verdict.reason =
-            Reason::new(ReasonCode::Satisfied, "all that the policy asks of the image holds").because(reasons);
+        verdict.reason = Reason::new(ReasonCode::Satisfied, "all that the policy asks of the image holds")
+            .because(reasons);
         if request.image.digest().is_none() && policy.document().tags == Tags::Pin {
             verdict.pinned = gathered.digest.map(|digest| request.image.pinned(digest).to_string());
         }
@@ -263,7 +269,10 @@ impl Facts {
 }
 
 /// Each target with each rule that is about it.
-fn pairs<'a>(gathered: &'a Gathered, rules: &'a [&'a RuleView]) -> impl Iterator<Item = (&'a Target, &'a RuleView)> {
+fn pairs<'a>(
+    gathered: &'a Gathered,
+    rules: &'a [&'a RuleView],
+) -> impl Iterator<Item = (&'a Target, &'a RuleView)> {
     rules.iter().flat_map(|rule| {
         let all = if rule.platforms == Platforms::Each { gathered.targets.len() } else { 1 };
         gathered.targets.iter().take(all).map(move |target| (target, *rule))
@@ -291,7 +300,9 @@ fn audited(mut verdict: Verdict, enforced: bool) -> Verdict {
     if !enforced {
         verdict.outcome = Outcome::Allow;
         let cause = verdict.reason.root_cause();
-        verdict.warnings.push(format!("{}: would be denied: {}: {}", verdict.image, cause.code, cause.message));
+        verdict
+            .warnings
+            .push(format!("{}: would be denied: {}: {}", verdict.image, cause.code, cause.message));
     }
     verdict
 }
@@ -329,7 +340,9 @@ impl Asked<'_> {
 
 fn key(target: &Target, candidate: &Candidate, rule: &SignerRule) -> FactKey {
     let trust = match rule {
-        SignerRule::Key(rule) => format!("key {} {}", rule.fingerprint, rule.root.as_deref().unwrap_or_default()),
+        SignerRule::Key(rule) => {
+            format!("key {} {}", rule.fingerprint, rule.root.as_deref().unwrap_or_default())
+        }
         SignerRule::Certificate(rule) => format!("root {}", rule.root),
     };
     FactKey { image: target.digest, material: candidate.id, trust }
@@ -345,7 +358,9 @@ fn run(target: &Target, candidate: &Candidate, rule: &SignerRule, policy: &Polic
         SignerRule::Certificate(rule) => Trust::Root(policy.root(&rule.root).ok_or_else(missing)?),
     };
     match &candidate.material {
-        Material::Bundle(json) => verify::bundle(&verify::parse(json)?, Subject::Digest(target.digest), trust),
+        Material::Bundle(json) => {
+            verify::bundle(&verify::parse(json)?, Subject::Digest(target.digest), trust)
+        }
         Material::Signature(layer) => verify::signature(layer, target.digest, trust),
         Material::Attestation(layer) => verify::attestation(layer, target.digest, trust),
     }

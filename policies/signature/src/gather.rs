@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    Answer, Digest, Evidence, Policy, Read, Reason, ReasonCode, Request, What,
-    encoding,
+    Answer, Digest, Evidence, Policy, Read, Reason, ReasonCode, Request, What, encoding,
     evidence::{Layer, Staple},
     manifest::{Descriptor, Manifest},
     policy::{Platforms, Requirement, RuleView},
@@ -71,7 +70,12 @@ pub(crate) enum Kind {
 }
 
 /// Walks through the evidence as far as it goes.
-pub(crate) fn gather(request: &Request, policy: &Policy, rules: &[&RuleView], evidence: &Evidence) -> Gathered {
+pub(crate) fn gather(
+    request: &Request,
+    policy: &Policy,
+    rules: &[&RuleView],
+    evidence: &Evidence,
+) -> Gathered {
     let mut gathered = Gathered::default();
     let image = &request.image;
     let read = |what| Read {
@@ -134,13 +138,18 @@ fn platforms(read: &Read, evidence: &Evidence, policy: &Policy) -> Result<Option
         return Err(Reason::new(ReasonCode::LimitExceeded, message));
     }
     let platforms = manifest.manifests.iter().filter(|descriptor| descriptor.is_platform());
-    platforms.map(|descriptor| descriptor.digest().map_err(|reason| reason.about(read.to_string()))).collect::<Result<_, _>>().map(Some)
+    platforms
+        .map(|descriptor| descriptor.digest().map_err(|reason| reason.about(read.to_string())))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 fn refused(read: &Read, answer: &Answer, absent: ReasonCode) -> Reason {
     match answer {
         Answer::Failed { code, detail } => Reason::new(*code, detail.clone()),
-        Answer::Absent | Answer::Found(_) => Reason::new(absent, "the registry says that there is no such image"),
+        Answer::Absent | Answer::Found(_) => {
+            Reason::new(absent, "the registry says that there is no such image")
+        }
     }
     .about(read.to_string())
 }
@@ -166,7 +175,14 @@ fn target(
             }));
         }
         for (registry, repository) in places {
-            let mut walk = Walk { registry, repository, evidence, needed, target: &mut target, most: policy.limits().signatures };
+            let mut walk = Walk {
+                registry,
+                repository,
+                evidence,
+                needed,
+                target: &mut target,
+                most: policy.limits().signatures,
+            };
             walk.referrers();
             walk.legacy("sig", SIMPLE_SIGNING, Material::Signature);
             if attested {
@@ -318,12 +334,15 @@ impl<'a> Walk<'a> {
         }
         for digest in bundles {
             let Some((read, manifest)) = self.manifest(What::Manifest(digest)) else { continue };
-            for layer in manifest.layers.iter().filter(|layer| layer.media_type().starts_with(BUNDLE)).take(self.most) {
+            for layer in
+                manifest.layers.iter().filter(|layer| layer.media_type().starts_with(BUNDLE)).take(self.most)
+            {
                 let Some(body) = self.layer(&read, layer) else { continue };
                 match String::from_utf8(body.to_vec()) {
                     Ok(json) => self.target.push(format!("referrer {digest}"), Material::Bundle(json)),
                     Err(_) => self.target.problems.push(
-                        Reason::new(ReasonCode::BundleMalformed, "the bundle is not text").about(read.to_string()),
+                        Reason::new(ReasonCode::BundleMalformed, "the bundle is not text")
+                            .about(read.to_string()),
                     ),
                 }
             }
@@ -334,7 +353,8 @@ impl<'a> Walk<'a> {
         let tag = format!("sha256-{}.{suffix}", self.target.digest.to_hex());
         let Some((read, manifest)) = self.manifest(What::Tag(tag.clone())) else { return };
         if manifest.layers.len() > self.most {
-            let message = format!("`{tag}` has {} layers; the first {} count", manifest.layers.len(), self.most);
+            let message =
+                format!("`{tag}` has {} layers; the first {} count", manifest.layers.len(), self.most);
             self.target.problems.push(Reason::new(ReasonCode::LimitExceeded, message));
         }
         let layers = manifest.layers.iter().filter(|layer| layer.media_type() == media_type).take(self.most);

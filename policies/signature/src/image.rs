@@ -240,9 +240,30 @@ mod tests {
     fn what_the_grammar_does_not_allow_is_refused() {
         let long = format!("r.example/{}", "a".repeat(1100));
         for text in [
-            "", " ", "app ", "App", "r.example/App", "r.example/", "/app", "r.example//app", "app:", "app:-x",
-            "app@sha256:00", "app@md5:00", "a/../b", "a/./b", "-a/b", "r.example:x/app", "r.example./app",
-            "r.example/app\n", "a___b", "a..b", "r.example/app:tag:tag", "http://r.example/app", "a?b", "é",
+            "",
+            " ",
+            "app ",
+            "App",
+            "r.example/App",
+            "r.example/",
+            "/app",
+            "r.example//app",
+            "app:",
+            "app:-x",
+            "app@sha256:00",
+            "app@md5:00",
+            "a/../b",
+            "a/./b",
+            "-a/b",
+            "r.example:x/app",
+            "r.example./app",
+            "r.example/app\n",
+            "a___b",
+            "a..b",
+            "r.example/app:tag:tag",
+            "http://r.example/app",
+            "a?b",
+            "é",
             long.as_str(),
         ] {
             assert!(ImageRef::parse(text).is_err(), "{text:?}");

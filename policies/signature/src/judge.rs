@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_core::UnixTime;
 
 use crate::{
-    Class, Facts, ImageRef, Pattern, Policy, Reason, ReasonCode, Request,
-    condition,
+    Class, Facts, ImageRef, Pattern, Policy, Reason, ReasonCode, Request, condition,
     decide::{Asked, when},
     gather::Target,
     policy::{Condition, Log, Remap, Requirement, RuleView, SignedName, SignerRule, UnnamedBundles},
@@ -110,7 +109,9 @@ impl<'a> Scene<'a> {
         };
         let message = match code {
             ReasonCode::Satisfied => format!("{distinct} of {} signers signed; {count} must", signers.len()),
-            _ => format!("{verb} {distinct} of {} signers signed, each by itself; {count} must", signers.len()),
+            _ => {
+                format!("{verb} {distinct} of {} signers signed, each by itself; {count} must", signers.len())
+            }
         };
         let mut reason = Reason::new(code, message);
         if code != ReasonCode::Satisfied && reasons.iter().all(Reason::holds) {
@@ -133,7 +134,9 @@ impl<'a> Scene<'a> {
         // The one that came furthest says most.
         refused.sort_by_key(|reason| rank(reason.code));
         let nothing = match asked {
-            Asked::Signature => (ReasonCode::SignatureMissing, "there is no signature for the image".to_owned()),
+            Asked::Signature => {
+                (ReasonCode::SignatureMissing, "there is no signature for the image".to_owned())
+            }
             Asked::Statement(kind) => {
                 (ReasonCode::AttestationMissing, format!("there is no attestation of the type `{kind}`"))
             }
@@ -194,8 +197,13 @@ impl<'a> Scene<'a> {
             {
                 Ok(())
             }
-            (Asked::Statement(kind), Content::Statement(statement)) if statement.predicate_type == kind => Ok(()),
-            _ => Err(Reason::new(ReasonCode::PayloadMalformed, "signed, but as something else than it is used as")),
+            (Asked::Statement(kind), Content::Statement(statement)) if statement.predicate_type == kind => {
+                Ok(())
+            }
+            _ => Err(Reason::new(
+                ReasonCode::PayloadMalformed,
+                "signed, but as something else than it is used as",
+            )),
         }
     }
 
@@ -206,12 +214,16 @@ impl<'a> Scene<'a> {
         match (oldest, signed) {
             (None, _) => Ok(()),
             (Some(_), None) => {
-                let message = "the rule bounds the signature's age, and no trusted party says when it was made";
+                let message =
+                    "the rule bounds the signature's age, and no trusted party says when it was made";
                 Err(Reason::new(ReasonCode::TimeUnknown, message))
             }
             (Some(oldest), Some(signed)) if signed < oldest => {
-                let message =
-                    format!("signed {}, and the rule asks for {} or later", time::text(signed), time::text(oldest));
+                let message = format!(
+                    "signed {}, and the rule asks for {} or later",
+                    time::text(signed),
+                    time::text(oldest)
+                );
                 Err(Reason::new(ReasonCode::SignatureTooOld, message))
             }
             (Some(_), Some(_)) => Ok(()),
@@ -233,9 +245,10 @@ impl<'a> Scene<'a> {
             // A legacy payload always has a name.
             return match self.rule.unnamed_bundles {
                 UnnamedBundles::Allow if !legacy => Ok(()),
-                UnnamedBundles::Allow | UnnamedBundles::Deny => {
-                    Err(Reason::new(ReasonCode::NameMissing, "the signature does not say for which repository"))
-                }
+                UnnamedBundles::Allow | UnnamedBundles::Deny => Err(Reason::new(
+                    ReasonCode::NameMissing,
+                    "the signature does not say for which repository",
+                )),
             };
         };
         let image = &self.request.image;
@@ -252,7 +265,8 @@ impl<'a> Scene<'a> {
         }
         match (&self.rule.signed_name, image.tag()) {
             (SignedName::Exact, Some(tag)) if signed.tag() != Some(tag) => {
-                let there = signed.tag().map_or_else(|| "no tag".to_owned(), |tag| format!("the tag `{tag}`"));
+                let there =
+                    signed.tag().map_or_else(|| "no tag".to_owned(), |tag| format!("the tag `{tag}`"));
                 let message = format!("the signature is for {there}, and `{tag}` is asked for");
                 Err(Reason::new(ReasonCode::TagMismatch, message))
             }
@@ -262,7 +276,10 @@ impl<'a> Scene<'a> {
 
     fn conditions(&self, fact: &Fact, kind: &str, conditions: &[Condition]) -> Result<(), Reason> {
         let Content::Statement(statement) = &fact.content else {
-            return Err(Reason::new(ReasonCode::PayloadMalformed, format!("not a statement of the type `{kind}`")));
+            return Err(Reason::new(
+                ReasonCode::PayloadMalformed,
+                format!("not a statement of the type `{kind}`"),
+            ));
         };
         conditions.iter().try_for_each(|condition| condition::check(condition, &statement.json, self.now))
     }
@@ -271,7 +288,10 @@ impl<'a> Scene<'a> {
 impl crate::policy::CertificateRule {
     fn check(&self, identity: &Identity) -> Result<(), Reason> {
         let Identity::Certificate { issuer, subject, claims } = identity else {
-            return Err(Reason::new(ReasonCode::KindMismatch, "signed with a key, and a certificate is asked for"));
+            return Err(Reason::new(
+                ReasonCode::KindMismatch,
+                "signed with a key, and a certificate is asked for",
+            ));
         };
         if *issuer != self.issuer {
             let message = format!("the issuer is `{issuer}`, and `{}` is asked for", self.issuer);
@@ -288,7 +308,8 @@ impl crate::policy::CertificateRule {
             match claim.of(claims) {
                 Some(value) if patterns.iter().any(|pattern| pattern.matches(value)) => {}
                 Some(value) => {
-                    let message = format!("the certificate's `{name}` is `{value}`, and `{any}` is asked for");
+                    let message =
+                        format!("the certificate's `{name}` is `{value}`, and `{any}` is asked for");
                     return Err(Reason::new(ReasonCode::ClaimMismatch, message));
                 }
                 None => {

@@ -102,7 +102,8 @@ impl Pattern {
             match part {
                 Part::Literal(literal) => {
                     for (at, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
-                        let matched = bytes.get(at..).is_some_and(|rest| rest.starts_with(literal.as_bytes()));
+                        let matched =
+                            bytes.get(at..).is_some_and(|rest| rest.starts_with(literal.as_bytes()));
                         if let (true, Some(end)) = (matched, next.get_mut(at.saturating_add(literal.len()))) {
                             *end = true;
                         }
@@ -127,7 +128,9 @@ impl Pattern {
                             let slash = at.checked_sub(1);
                             let after_slash = slash.and_then(|before| bytes.get(before)) == Some(&b'/');
                             let begins = reached.get(at).copied().unwrap_or(false) && after_slash;
-                            if let (true, Some(slot)) = (begins, slash.and_then(|before| next.get_mut(before))) {
+                            if let (true, Some(slot)) =
+                                (begins, slash.and_then(|before| next.get_mut(before)))
+                            {
                                 *slot = true;
                             }
                         }
@@ -219,7 +222,10 @@ mod tests {
     #[test]
     fn a_hostile_text_costs_no_more_than_the_product_of_the_lengths() {
         let pattern = Pattern::parse(&"*a".repeat(16)).unwrap();
-        assert!(!pattern.matches(&"a".repeat(20_000).replace("aaaa", "aaab")) || pattern.matches("aaaaaaaaaaaaaaaa"));
+        assert!(
+            !pattern.matches(&"a".repeat(20_000).replace("aaaa", "aaab"))
+                || pattern.matches("aaaaaaaaaaaaaaaa")
+        );
     }
 
     #[test]

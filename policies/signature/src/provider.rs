@@ -107,10 +107,16 @@ impl CryptoProvider for Provider {
         self.verify_prehashed(scheme, key, &digest, signature)
     }
 
-    fn verify_prehashed(&self, scheme: SigningScheme, key: &[u8], digest: &[u8], signature: &[u8]) -> Result<()> {
+    fn verify_prehashed(
+        &self,
+        scheme: SigningScheme,
+        key: &[u8],
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<()> {
         use SigningScheme::{
-            EcdsaP256Sha256, EcdsaP256Sha384, EcdsaP384Sha256, EcdsaP384Sha384, RsaPkcs1Sha256, RsaPkcs1Sha384,
-            RsaPkcs1Sha512, RsaPssSha256, RsaPssSha384, RsaPssSha512,
+            EcdsaP256Sha256, EcdsaP256Sha384, EcdsaP384Sha256, EcdsaP384Sha384, RsaPkcs1Sha256,
+            RsaPkcs1Sha384, RsaPkcs1Sha512, RsaPssSha256, RsaPssSha384, RsaPssSha512,
         };
         let expected = scheme.hash_algorithm().map(|hash| match hash {
             HashAlgorithm::Sha2256 => 32,

@@ -7,9 +7,7 @@ use portcullis_core::UnixTime;
 
 /// Reads RFC 3339.
 pub(crate) fn parse(text: &str) -> Result<UnixTime, &'static str> {
-    text.parse::<Timestamp>()
-        .map(unix)
-        .map_err(|_| "a time as RFC 3339 is expected: `2026-01-01T00:00:00Z`")
+    text.parse::<Timestamp>().map(unix).map_err(|_| "a time as RFC 3339 is expected: `2026-01-01T00:00:00Z`")
 }
 
 pub(crate) fn unix(time: Timestamp) -> UnixTime {
@@ -60,7 +58,8 @@ mod tests {
     fn a_duration_has_a_number_and_a_unit() {
         assert_eq!(duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
         assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
-        for text in ["", "d", "90", "-1d", "1.5h", "1 d", "+1d", "99999999999999999999d", "300000000000000d"] {
+        for text in ["", "d", "90", "-1d", "1.5h", "1 d", "+1d", "99999999999999999999d", "300000000000000d"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

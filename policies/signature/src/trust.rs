@@ -11,7 +11,6 @@ use sigstore_verify::{
 use crate::{
     encoding,
     policy::{Builtin, TrustedRootSource},
-    provider,
 };
 
 /// A trusted root that is ready to verify with.
@@ -19,12 +18,12 @@ pub(crate) struct Root {
     pub(crate) verifier: Verifier,
     /// Whether it has certificate transparency logs: then a certificate must be in one.
     pub(crate) has_ct: bool,
-    has_log: bool,
+    logs: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Root").field("has_log", &self.has_log).field("has_ct", &self.has_ct).finish()
+        f.debug_struct("Root").field("logs", &self.logs.len()).field("has_ct", &self.has_ct).finish()
     }
 }
 
@@ -32,7 +31,6 @@ impl Root {
     /// Reads and checks every key and certificate, so that what is broken is refused when the policy
     /// is loaded and not when an image is.
     pub(crate) fn new(source: &TrustedRootSource) -> Result<Self, String> {
-        provider::install();
         let parsed = match source {
             TrustedRootSource::Builtin(Builtin::Sigstore) => {
                 TrustedRoot::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT).map_err(|error| error.to_string())?
@@ -52,12 +50,16 @@ impl Root {
         Ok(Self {
             verifier: Verifier::new(parsed).map_err(|error| error.to_string())?,
             has_ct: !parsed.ctlogs.is_empty(),
-            has_log: !parsed.tlogs.is_empty(),
+            logs: parsed.tlogs.iter().map(|log| log.log_id.key_id.as_bytes().to_vec()).collect(),
         })
     }
 
     pub(crate) const fn has_log(&self) -> bool {
-        self.has_log
+        !self.logs.is_empty()
+    }
+
+    pub(crate) fn knows_log(&self, id: &[u8]) -> bool {
+        self.logs.iter().any(|log| log == id)
     }
 }
 

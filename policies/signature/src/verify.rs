@@ -12,16 +12,12 @@ use serde_json::Value;
 use sigstore_verify::{
     PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult,
     crypto::FulcioCiClaims,
-    types::{Artifact, Bundle, Sha256Hash, SignatureContent, bundle::VerificationMaterialContent},
+    types::{
+        Artifact, Bundle, HashAlgorithm, Sha256Hash, SignatureContent, bundle::VerificationMaterialContent,
+    },
 };
 
-use crate::{
-    Digest, Reason, ReasonCode,
-    evidence::Layer,
-    policy::KeyRule,
-    time,
-    trust::Root,
-};
+use crate::{Digest, Reason, ReasonCode, encoding, evidence::Layer, policy::KeyRule, time, trust::Root};
 
 pub(crate) use failure::reason;
 pub(crate) use legacy::{attestation, signature};
@@ -41,7 +37,11 @@ pub(crate) struct Fact {
 pub(crate) enum Identity {
     /// The holder of the key with this fingerprint.
     Key(Digest),
-    Certificate { issuer: String, subject: String, claims: Box<FulcioCiClaims> },
+    Certificate {
+        issuer: String,
+        subject: String,
+        claims: Box<FulcioCiClaims>,
+    },
 }
 
 /// How well a signature is known to be in a log.
@@ -107,16 +107,55 @@ impl<'a> Subject<'a> {
 
 /// Reads a bundle of any version.
 pub(crate) fn parse(json: &str) -> Result<Bundle, Reason> {
-    use sigstore_verify::types::Error;
-    Bundle::from_json(json).map_err(|error| {
-        let unknown = matches!(&error, Error::Json(inner) if inner.to_string().contains("media type"));
-        let code = if unknown { ReasonCode::BundleUnsupported } else { ReasonCode::BundleMalformed };
-        Reason::new(code, format!("the bundle cannot be read: {error}"))
-    })
+    let bundle = Bundle::from_json(json).map_err(|error| failure::unreadable(&error))?;
+    if let VerificationMaterialContent::X509CertificateChain { certificates } =
+        &bundle.verification_material.content
+        && certificates.is_empty()
+    {
+        return Err(Reason::new(ReasonCode::BundleMalformed, "the bundle's certificate chain is empty"));
+    }
+    Ok(bundle)
+}
+
+/// Whether the bundle says that it is about `subject`. What it says is not believed until it is
+/// verified; a bundle about something else is refused for that, and what `sigstore-verify` finds
+/// to differ afterwards is what the log says.
+fn about(bundle: &Bundle, subject: Subject<'_>) -> Result<(), Reason> {
+    match &bundle.content {
+        SignatureContent::MessageSignature(message) => match &message.message_digest {
+            Some(digest)
+                if digest.algorithm == HashAlgorithm::Sha2256
+                    && digest.digest.as_bytes() != subject.digest().as_bytes() =>
+            {
+                let message = format!("the bundle is not about {}", subject.digest());
+                Err(Reason::new(ReasonCode::SubjectDigestMismatch, message))
+            }
+            _ => Ok(()),
+        },
+        SignatureContent::DsseEnvelope(envelope) => {
+            statement(envelope.payload.as_bytes(), subject.digest()).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the root knows every log that the bundle names: `sigstore-verify` says only that the log's
+/// signature does not hold.
+fn known_logs(bundle: &Bundle, root: &Root) -> Result<(), Reason> {
+    let entries = bundle.verification_material.tlog_entries.iter();
+    let mut unknown = entries.map(|entry| entry.log_id.key_id.as_bytes()).filter(|id| !root.knows_log(id));
+    match unknown.next() {
+        Some(id) if root.has_log() => {
+            let message = format!("the log {} is not in the trusted root", encoding::encode(id));
+            Err(Reason::new(ReasonCode::LogUnknown, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Verifies a bundle about `subject`.
 pub(crate) fn bundle(bundle: &Bundle, subject: Subject<'_>, trust: Trust<'_>) -> Result<Fact, Reason> {
+    about(bundle, subject)?;
     let has_key = matches!(bundle.verification_material.content, VerificationMaterialContent::PublicKey(_));
     let result = match trust {
         Trust::Root(_) if has_key => {
@@ -137,10 +176,12 @@ pub(crate) fn bundle(bundle: &Bundle, subject: Subject<'_>, trust: Trust<'_>) ->
             });
         }
         Trust::Key(rule, Some(root)) => {
+            known_logs(bundle, root)?;
             let policy = PublicKeyVerificationPolicy::new(rule.key.clone());
             root.verifier.verify(subject.artifact(), bundle, &policy)
         }
         Trust::Root(root) => {
+            known_logs(bundle, root)?;
             root.verifier.verify(subject.artifact(), bundle, &certificate_policy(bundle, root))
         }
     }
@@ -204,10 +245,8 @@ fn log_evidence(bundle: &Bundle, result: &VerificationResult) -> LogEvidence {
 fn content(bundle: &Bundle, subject: Subject<'_>) -> Result<Content, Reason> {
     match &bundle.content {
         SignatureContent::MessageSignature(_) => Ok(Content::Artifact),
-        SignatureContent::DsseEnvelope(envelope) => {
-            statement(envelope.payload.as_bytes(), subject.digest())
-                .map(|statement| Content::Statement(Box::new(statement)))
-        }
+        SignatureContent::DsseEnvelope(envelope) => statement(envelope.payload.as_bytes(), subject.digest())
+            .map(|statement| Content::Statement(Box::new(statement))),
         _ => Err(Reason::new(ReasonCode::BundleUnsupported, "the bundle's content is of an unknown kind")),
     }
 }
@@ -224,7 +263,8 @@ fn statement(payload: &[u8], digest: Digest) -> Result<Statement, Reason> {
         return Err(malformed("is not an in-toto statement of version 0.1 or 1"));
     }
     let predicate_type = text("predicateType").ok_or_else(|| malformed("has no predicate type"))?.to_owned();
-    let subjects = json.get("subject").and_then(Value::as_array).ok_or_else(|| malformed("has no subject"))?;
+    let subjects =
+        json.get("subject").and_then(Value::as_array).ok_or_else(|| malformed("has no subject"))?;
     let hex = digest.to_hex();
     let about = |subject: &&Value| {
         subject.pointer("/digest/sha256").and_then(Value::as_str).is_some_and(|value| value == hex)

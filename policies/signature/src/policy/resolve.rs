@@ -9,12 +9,12 @@ use crate::{
     policy::{
         CertificateRule, ExemptionView, Policy, PolicyError, RuleView, SignerRule,
         document::{
-            Builtin, Condition, Document, Exemption, Limits, Log, Requirement, Rule, SignedName, Signer, Test,
-            TrustedRootSource,
+            Builtin, Condition, Document, Exemption, Limits, Log, Requirement, Rule, SignedName, Signer,
+            Test, TrustedRootSource,
         },
         signer::{self, KeyRule, Parts},
     },
-    time,
+    provider, time,
     trust::Root,
 };
 
@@ -26,6 +26,8 @@ const DEFAULT_ROOT: &str = "sigstore";
 const MOST: Limits = Limits { signatures: 256, images: 256, platforms: 64, bytes: 33_554_432 };
 
 pub(super) fn resolve(document: Document) -> Result<Policy, PolicyError> {
+    // There is no verifying without a policy: this is the one place that all of it comes through.
+    provider::install();
     let json = serde_json::to_vec(&document).map_err(|error| PolicyError::new(".", error))?;
     limits(&document.limits)?;
     let roots = roots(&document)?;
@@ -94,17 +96,20 @@ fn resolve_signer(
         Signer::Key(key) => {
             let path = format!("{path}.key");
             let at = format!("{path}.public_key");
-            let blocks =
-                encoding::pem(&key.public_key, "PUBLIC KEY").map_err(|reason| PolicyError::new(&at, reason))?;
+            let blocks = encoding::pem(&key.public_key, "PUBLIC KEY")
+                .map_err(|reason| PolicyError::new(&at, reason))?;
             let [der] = blocks.as_slice() else {
                 return Err(PolicyError::new(at, "one key is expected; make each key a signer"));
             };
             let public = DerPublicKey::new(der.clone());
-            crate::provider::check_key(&public).map_err(|reason| PolicyError::new(at, reason))?;
+            provider::check_key(&public).map_err(|reason| PolicyError::new(at, reason))?;
             let root = match (key.log, &key.root) {
                 (Log::None, None) => None,
                 (Log::None, Some(_)) => {
-                    return Err(PolicyError::new(format!("{path}.root"), "only with `log: required` or `proof`"));
+                    return Err(PolicyError::new(
+                        format!("{path}.root"),
+                        "only with `log: required` or `proof`",
+                    ));
                 }
                 (Log::Required | Log::Proof, root) => Some(root_name(&path, root.as_ref(), roots)?),
             };
@@ -161,7 +166,9 @@ fn certificate(
     if log != Log::None && !known {
         return Err(PolicyError::new(
             format!("{path}.log"),
-            format_args!("the root `{root}` has no transparency log; `log: none` needs its timestamps instead"),
+            format_args!(
+                "the root `{root}` has no transparency log; `log: none` needs its timestamps instead"
+            ),
         ));
     }
     Ok(SignerRule::Certificate(Rc::new(CertificateRule { issuer: parts.issuer, subject, claims, root, log })))
@@ -192,7 +199,10 @@ fn resolve_rule(path: &str, rule: &Rule) -> Result<RuleView, PolicyError> {
         for (name, part) in [("from", &remap.from), ("to", &remap.to)] {
             if part.is_empty() || part.ends_with('/') || part.contains('*') {
                 let at = format!("{path}.signed_name.remap.{name}");
-                return Err(PolicyError::new(at, "whole parts of a name, without `*` and without a slash at the end"));
+                return Err(PolicyError::new(
+                    at,
+                    "whole parts of a name, without `*` and without a slash at the end",
+                ));
             }
         }
     }
@@ -208,12 +218,16 @@ fn resolve_rule(path: &str, rule: &Rule) -> Result<RuleView, PolicyError> {
     let signed_after = rule
         .signed_after
         .as_ref()
-        .map(|text| time::parse(text).map_err(|reason| PolicyError::new(format!("{path}.signed_after"), reason)))
+        .map(|text| {
+            time::parse(text).map_err(|reason| PolicyError::new(format!("{path}.signed_after"), reason))
+        })
         .transpose()?;
     let max_age = rule
         .max_age
         .as_ref()
-        .map(|text| time::duration(text).map_err(|reason| PolicyError::new(format!("{path}.max_age"), reason)))
+        .map(|text| {
+            time::duration(text).map_err(|reason| PolicyError::new(format!("{path}.max_age"), reason))
+        })
         .transpose()?;
     Ok(RuleView {
         name: rule.name.clone(),
@@ -284,7 +298,8 @@ fn requirement(
             known(format!("{path}.attestation.signer"), signer)
         }
         Requirement::All(of) | Requirement::Any(of) => {
-            let path = format!("{path}.{}", if matches!(requirement, Requirement::All(_)) { "all" } else { "any" });
+            let path =
+                format!("{path}.{}", if matches!(requirement, Requirement::All(_)) { "all" } else { "any" });
             if of.is_empty() {
                 return Err(PolicyError::new(path, "an empty list asks for nothing"));
             }
@@ -296,7 +311,10 @@ fn requirement(
         Requirement::AtLeast { count, signers: of } => {
             if *count == 0 || *count > of.len() {
                 let at = format!("{path}.at_least.count");
-                return Err(PolicyError::new(at, format_args!("must be 1 to {}, the number of signers", of.len())));
+                return Err(PolicyError::new(
+                    at,
+                    format_args!("must be 1 to {}, the number of signers", of.len()),
+                ));
             }
             for (index, name) in of.iter().enumerate() {
                 let at = format!("{path}.at_least.signers[{index}]");

@@ -1,5 +1,5 @@
-//! What `sigstore-verify` says, as a reason. Its errors are matched by kind; their texts are only
-//! shown.
+//! What `sigstore-verify` says, as a reason. Its errors are matched by kind. Where it has folded two
+//! kinds into one, their texts tell: the version is pinned, and the conformance cases hold each.
 
 use sigstore_verify::{
     CertificateError, Error, TimestampError, TransparencyLogError, bundle::Error as Shape, crypto, types,
@@ -12,12 +12,26 @@ pub(crate) fn reason(error: &Error) -> Reason {
     Reason::new(code(error), error.to_string())
 }
 
+/// The reason why a bundle could not even be read.
+pub(super) fn unreadable(error: &types::Error) -> Reason {
+    let text = error.to_string();
+    let code = if text.contains("Invalid media type") {
+        ReasonCode::BundleUnsupported
+    } else if text.contains("Invalid checkpoint") {
+        ReasonCode::LogCheckpointInvalid
+    } else {
+        ReasonCode::BundleMalformed
+    };
+    Reason::new(code, format!("the bundle cannot be read: {text}"))
+}
+
 fn code(error: &Error) -> ReasonCode {
     match error {
         Error::IdentityMismatch { .. } => ReasonCode::IdentityMismatch,
         Error::IssuerMismatch { .. } => ReasonCode::IssuerMismatch,
         Error::SignatureInvalid(_) => ReasonCode::SignatureInvalid,
-        Error::ArtifactMismatch(_) => ReasonCode::SubjectDigestMismatch,
+        // That the bundle itself is about the artifact was seen before: what differs is the log's entry.
+        Error::ArtifactMismatch(_) => ReasonCode::LogEntryMismatch,
         Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => ReasonCode::BundleUnsupported,
         Error::Certificate(error) => certificate(error),
         Error::TransparencyLog(error) => log(error),
@@ -33,11 +47,18 @@ fn code(error: &Error) -> ReasonCode {
     }
 }
 
-const fn certificate(error: &CertificateError) -> ReasonCode {
+fn certificate(error: &CertificateError) -> ReasonCode {
     match error {
+        CertificateError::ChainInvalid(text)
+            if text.contains("CertExpired") || text.contains("CertNotValidYet") =>
+        {
+            ReasonCode::CertificateExpired
+        }
         CertificateError::Malformed(_) => ReasonCode::CertificateMalformed,
         CertificateError::NoValidAuthority { .. } => ReasonCode::AuthorityNotValid,
-        CertificateError::NotYetValid { .. } | CertificateError::Expired { .. } => ReasonCode::CertificateExpired,
+        CertificateError::NotYetValid { .. } | CertificateError::Expired { .. } => {
+            ReasonCode::CertificateExpired
+        }
         CertificateError::Sct(_) => ReasonCode::SctInvalid,
         _ => ReasonCode::CertificateUntrusted,
     }
@@ -65,7 +86,9 @@ const fn timestamp(error: &TimestampError) -> ReasonCode {
 
 const fn shape(error: &Shape) -> ReasonCode {
     match error {
-        Shape::UnsupportedMediaType(_) | Shape::UnsupportedVerificationMaterial => ReasonCode::BundleUnsupported,
+        Shape::UnsupportedMediaType(_) | Shape::UnsupportedVerificationMaterial => {
+            ReasonCode::BundleUnsupported
+        }
         Shape::MissingInclusionPromise(_) => ReasonCode::LogPromiseInvalid,
         Shape::MissingInclusionProof(_) | Shape::LogIndexOutOfRange { .. } => ReasonCode::LogProofInvalid,
         Shape::MissingCheckpoint | Shape::CheckpointRootMismatch => ReasonCode::LogCheckpointInvalid,

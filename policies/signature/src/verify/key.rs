@@ -19,7 +19,10 @@ pub(super) fn bundle(bundle: &Bundle, subject: Subject<'_>, rule: &KeyRule) -> R
         }
         SignatureContent::MessageSignature(message) => {
             let Some(digest) = &message.message_digest else {
-                return Err(Reason::new(ReasonCode::BundleMalformed, "the bundle has no digest of what it signs"));
+                return Err(Reason::new(
+                    ReasonCode::BundleMalformed,
+                    "the bundle has no digest of what it signs",
+                ));
             };
             if digest.algorithm != HashAlgorithm::Sha2256 {
                 let message = "the bundle's digest is not SHA-256, as an image's is";

@@ -78,7 +78,8 @@ pub(crate) fn signature(layer: &Layer, digest: Digest, trust: Trust<'_>) -> Resu
         return Err(Reason::new(ReasonCode::PayloadMalformed, message));
     }
     if payload.critical.image.digest != digest.to_string() {
-        let message = format!("the signature is for {}, and the image is {digest}", payload.critical.image.digest);
+        let message =
+            format!("the signature is for {}, and the image is {digest}", payload.critical.image.digest);
         return Err(Reason::new(ReasonCode::SubjectDigestMismatch, message));
     }
     let encoded = annotation(layer, SIGNATURE).unwrap_or_default();
@@ -128,8 +129,10 @@ pub(crate) fn attestation(layer: &Layer, digest: Digest, trust: Trust<'_>) -> Re
     let [signature] = envelope.signatures.as_slice() else {
         return Err(malformed("must have exactly one signature"));
     };
-    let payload = encoding::decode(&envelope.payload).map_err(|_| malformed("has a payload that is not base64"))?;
-    let bytes = encoding::decode(&signature.sig).map_err(|_| malformed("has a signature that is not base64"))?;
+    let payload =
+        encoding::decode(&envelope.payload).map_err(|_| malformed("has a payload that is not base64"))?;
+    let bytes =
+        encoding::decode(&signature.sig).map_err(|_| malformed("has a signature that is not base64"))?;
     let content = json!({ "dsseEnvelope": {
         "payloadType": envelope.payload_type,
         "payload": envelope.payload,
@@ -187,7 +190,8 @@ fn rewritten(layer: &Layer, certificate: Option<&str>, content: &Value) -> Resul
     let mut verification = json!({});
     match certificate {
         Some(leaf) => {
-            let mut chain = encoding::pem(leaf, "CERTIFICATE").map_err(|reason| material(CERTIFICATE, reason))?;
+            let mut chain =
+                encoding::pem(leaf, "CERTIFICATE").map_err(|reason| material(CERTIFICATE, reason))?;
             chain.truncate(1);
             if let Some(rest) = annotation(layer, CHAIN).filter(|text| !text.trim().is_empty()) {
                 chain.extend(encoding::pem(rest, "CERTIFICATE").map_err(|reason| material(CHAIN, reason))?);
@@ -231,8 +235,10 @@ fn entry(text: &str) -> Result<Value, Reason> {
     let malformed =
         |what: &str| Reason::new(ReasonCode::LogEntryMalformed, format!("the annotation `{BUNDLE}` {what}"));
     let entry: LogEntry = serde_json::from_str(text).map_err(|_| malformed("is not a log's entry"))?;
-    let id = Digest::from_hex(&entry.payload.log_id).map_err(|_| malformed("has a log ID that is not SHA-256"))?;
-    let body = encoding::decode(&entry.payload.body).map_err(|_| malformed("has a body that is not base64"))?;
+    let id =
+        Digest::from_hex(&entry.payload.log_id).map_err(|_| malformed("has a log ID that is not SHA-256"))?;
+    let body =
+        encoding::decode(&entry.payload.body).map_err(|_| malformed("has a body that is not base64"))?;
     let body: Value = serde_json::from_slice(&body).map_err(|_| malformed("has a body that is not JSON"))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let (Some(kind), Some(version)) = (text("kind"), text("apiVersion")) else {
