@@ -21,6 +21,7 @@
 
 extern crate alloc;
 
+pub mod context;
 pub mod directory;
 mod name;
 mod record;
