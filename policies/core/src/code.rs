@@ -87,6 +87,8 @@ codes! {
         "The token lacks a scope that the rule requires (RFC 6750 section 3.1)."
     InternalError "INTERNAL_ERROR" 503 "The request cannot be checked right now."
         "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
+    TenantResponseRefused "TENANT_RESPONSE_REFUSED" 502 "The answer to this request cannot be given out."
+        "The upstream's response to a tenant's request points at another tenant (a redirect, a cookie, a permission to read it), and the configuration refuses such responses."
 }
 
 impl fmt::Display for Code {

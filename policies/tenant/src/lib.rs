@@ -23,6 +23,7 @@ extern crate alloc;
 
 pub mod context;
 pub mod directory;
+pub mod firewall;
 mod name;
 mod record;
 

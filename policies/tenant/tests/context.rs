@@ -107,7 +107,7 @@ fn a_configuration_signs_with_its_first_key_and_never_shows_a_secret() {
     }
 }
 
-/// What every verifier must say; written anew with `PORTCULLIS_BLESS=1`.
+/// What every verifier must say; written anew with `PORTCULLIS_UPDATE=1`.
 #[test]
 fn the_vectors_are_what_this_code_makes() {
     let (good, keys) = (context(), keys());
@@ -168,8 +168,8 @@ fn the_vectors_are_what_this_code_makes() {
     }
     assert_eq!((good, cases.len()), (5, 25));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verifiers/vectors.tsv");
-    if std::env::var_os("PORTCULLIS_BLESS").is_some() {
+    if std::env::var_os("PORTCULLIS_UPDATE").is_some() {
         fs::write(&path, &file).unwrap();
     }
-    assert_eq!(fs::read_to_string(path).unwrap(), file, "run again with PORTCULLIS_BLESS=1");
+    assert_eq!(fs::read_to_string(path).unwrap(), file, "run again with PORTCULLIS_UPDATE=1");
 }
