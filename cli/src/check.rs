@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     document,
     output::{self, Answer, Format},
+    stage,
 };
 
 /// Would a proxy take this plugin configuration?
@@ -87,18 +88,7 @@ fn configure(
     let started = Worker::new(&process).add(&module, Plugin::new(plugin.name).configuration(configuration));
     match started {
         Ok(_) => Ok((None, process.log().into_iter().map(|line| line.text).collect())),
-        Err(HostError::Refused { log }) => {
-            let errors = log.iter().filter(|line| line.level >= LogLevel::Error);
-            let texts: Vec<_> = errors.map(|line| reason(&line.text)).collect();
-            let refusal =
-                if texts.is_empty() { "the plugin gave no reason".into() } else { texts.join("; ") };
-            Ok((Some(refusal), Vec::new()))
-        }
+        Err(HostError::Refused { log }) => Ok((Some(stage::refusal(&log)), Vec::new())),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The plugins say `configuration refused: <path>: <reason>`; the first part is known here.
-fn reason(line: &str) -> &str {
-    line.split_once("configuration refused: ").map_or(line, |(_, reason)| reason)
 }

@@ -56,12 +56,21 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
 /// JSON is YAML too, so one parser reads both; it refuses duplicate members.
 fn yaml(bytes: &[u8]) -> anyhow::Result<Value> {
     let text = str::from_utf8(bytes).context("the document is not UTF-8")?;
-    serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{}", first_line(&error.to_string())))
+    serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{}", first_line(&error)))
 }
 
 /// The parser draws the source below its message; one line is what fits an error.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+fn first_line(error: &serde_saphyr::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+/// The parser's message without the place, for those who say it in their own way.
+pub(crate) fn reason(error: &serde_saphyr::Error) -> String {
+    let line = first_line(error);
+    match line.split_once(": ") {
+        Some((place, reason)) if place.starts_with("line ") => reason.to_owned(),
+        _ => line,
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod gateway;
 mod output;
 mod rotation;
 mod serve;
+mod stage;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,7 @@ enum Call {
     Check(check::Arguments),
     Bundle(bundle::Arguments),
     Rotation(rotation::Arguments),
+    Test(suite::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Call::Check(arguments) => check::run(arguments),
         Call::Bundle(arguments) => bundle::run(arguments),
         Call::Rotation(arguments) => rotation::run(arguments),
+        Call::Test(arguments) => suite::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

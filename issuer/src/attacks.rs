@@ -4,7 +4,7 @@
 //! Each class is a file; a case is one call of `deny` or `allow` there. The origin names the rule
 //! or the incident behind a case, so that a gateway which fails it can be told why.
 
-mod bytes;
+pub(crate) mod bytes;
 mod case;
 mod claims;
 mod confusion;

@@ -2,6 +2,7 @@
 //! randomness, and the public documents that belong to them.
 
 mod alg;
+mod import;
 mod material;
 mod seed;
 
@@ -37,6 +38,8 @@ impl std::error::Error for KeyError {}
 #[derive(Clone)]
 pub struct SigningKey {
     kid: String,
+    /// What it is for, where that is not what the material says.
+    alg: Option<Alg>,
     material: Material,
 }
 
@@ -57,14 +60,14 @@ impl SigningKey {
     pub fn generate(seed: &Seed, kid: impl Into<String>, kind: Kind) -> Result<Self, KeyError> {
         let kid = kid.into();
         let material = Material::generate(&mut seed.rng(&kid, kind), kind)?;
-        Ok(Self { kid, material })
+        Ok(Self { kid, alg: None, material })
     }
 
     /// An HMAC key with exactly these bytes: for confusion attacks, where the secret is somebody
     /// else's public key.
     #[must_use]
     pub fn hmac(kid: impl Into<String>, secret: impl Into<Vec<u8>>) -> Self {
-        Self { kid: kid.into(), material: Material::Hmac(secret.into()) }
+        Self { kid: kid.into(), alg: None, material: Material::Hmac(secret.into()) }
     }
 
     /// The key's name.
@@ -76,13 +79,31 @@ impl SigningKey {
     /// The same key under another name.
     #[must_use]
     pub fn renamed(&self, kid: impl Into<String>) -> Self {
-        Self { kid: kid.into(), material: self.material.clone() }
+        Self { kid: kid.into(), ..self.clone() }
+    }
+
+    /// The same key for another algorithm of its family: PS256 in the place of RS256, say.
+    ///
+    /// # Errors
+    ///
+    /// `alg` is not of the key's family.
+    pub fn for_alg(&self, alg: Alg) -> Result<Self, KeyError> {
+        if !alg.fits(self.kind()) {
+            return Err(KeyError::new(format!("`{alg}` does not fit the key `{}`", self.kid)));
+        }
+        Ok(Self { alg: Some(alg), ..self.clone() })
     }
 
     /// The algorithm that an issuer would use this key with.
     #[must_use]
     pub fn natural_alg(&self) -> Alg {
-        self.material.natural_alg()
+        self.alg.unwrap_or_else(|| self.material.natural_alg())
+    }
+
+    /// What kind of key it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.material.kind()
     }
 
     /// Signs `message`: the bytes of a JWS signature (ECDSA as `r || s`, RFC 7518 section 3.4).

@@ -3,27 +3,27 @@
 use sha2::{Digest as _, Sha256};
 
 /// The order of P-256, big endian (SEC 2 section 2.4.2).
-pub(super) const P256_ORDER: [u8; 32] = [
+pub(crate) const P256_ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, //
     0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
 /// The order of edwards25519's base point, little endian (RFC 8032 section 5.1).
-pub(super) const ED25519_ORDER: [u8; 32] = [
+pub(crate) const ED25519_ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, //
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 /// The neutral element of edwards25519: as a public key it accepts forged signatures for every
 /// message.
-pub(super) const ED25519_IDENTITY: [u8; 32] = {
+pub(crate) const ED25519_IDENTITY: [u8; 32] = {
     let mut point = [0; 32];
     point[0] = 1;
     point
 };
 
 /// `a + b`, big endian; one byte longer where it overflows.
-pub(super) fn add_be(a: &[u8], b: &[u8]) -> Vec<u8> {
+pub(crate) fn add_be(a: &[u8], b: &[u8]) -> Vec<u8> {
     let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
     let mut sum = add_le(&reversed(a), &reversed(b));
     sum.reverse();
@@ -31,7 +31,7 @@ pub(super) fn add_be(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 /// `a + b`, little endian; one byte longer where it overflows.
-pub(super) fn add_le(a: &[u8], b: &[u8]) -> Vec<u8> {
+pub(crate) fn add_le(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut carry = 0u16;
     let mut sum = Vec::with_capacity(a.len().max(b.len()));
     for at in 0..a.len().max(b.len()) {
@@ -48,7 +48,7 @@ pub(super) fn add_le(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 /// `n - s` for a scalar of P-256: the other `s` that verifies.
-pub(super) fn p256_negate(s: &[u8]) -> Vec<u8> {
+pub(crate) fn p256_negate(s: &[u8]) -> Vec<u8> {
     let complement: Vec<u8> = s.iter().map(|byte| !byte).collect();
     let mut one = vec![0; s.len()];
     if let Some(last) = one.last_mut() {
@@ -60,7 +60,7 @@ pub(super) fn p256_negate(s: &[u8]) -> Vec<u8> {
 }
 
 /// `r || s` as the DER sequence of two integers (RFC 3279 section 2.2.3).
-pub(super) fn ecdsa_der(signature: &[u8]) -> Vec<u8> {
+pub(crate) fn ecdsa_der(signature: &[u8]) -> Vec<u8> {
     let (r, s) = signature.split_at(signature.len() / 2);
     let body = [der_integer(r), der_integer(s)].concat();
     [vec![0x30, short_length(&body)], body].concat()
@@ -82,7 +82,7 @@ fn short_length(bytes: &[u8]) -> u8 {
 
 /// The PKCS #1 v1.5 block of a SHA-256 digest (RFC 8017 section 9.2): under the exponent 1 it is
 /// its own signature.
-pub(super) fn pkcs1_block(message: &[u8], length: usize) -> Vec<u8> {
+pub(crate) fn pkcs1_block(message: &[u8], length: usize) -> Vec<u8> {
     const SHA256_INFO: [u8; 19] = [
         0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
         0x04, 0x20,
