@@ -20,6 +20,7 @@ extern crate alloc;
 mod code;
 pub mod config;
 mod denial;
+pub mod fetch;
 pub mod header;
 pub mod json;
 pub mod request;

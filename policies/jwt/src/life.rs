@@ -25,26 +25,24 @@
 //! - **Nothing waits for ever, nothing grows for ever.** Waiting requests, the memory of kids that
 //!   do not exist, documents and snapshots are bounded.
 
-mod address;
-mod bytes;
 mod config;
 mod discovery;
 mod event;
 mod fetching;
 mod gate;
-mod http;
 mod ledger;
 mod memory;
 mod record;
 mod sharing;
 mod snapshot;
 mod sources;
-mod time;
 mod waiters;
 mod waiting;
 
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use portcullis_core::fetch::{address, bytes, http, time};
 
 pub use address::{Address, AddressError, Allow, Locality};
 pub use config::{LifeConfig, LifeConfigError, Source};

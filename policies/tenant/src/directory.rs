@@ -1,5 +1,6 @@
 //! Which tenants there are: what a decision asks, and a small answer from the configuration.
 
+pub mod life;
 mod listed;
 pub mod pack;
 

@@ -11,10 +11,13 @@ const MAX_VALIDATOR_BYTES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHeaders {
     /// The lifetime that the answer allows itself, less its `Age`; none where it says nothing.
-    pub(super) lifetime: Option<Duration>,
-    pub(super) etag: Option<String>,
-    pub(super) last_modified: Option<String>,
-    pub(super) retry_after: Option<Duration>,
+    pub lifetime: Option<Duration>,
+    /// The entity tag, to be sent back as it came.
+    pub etag: Option<String>,
+    /// When the document changed, to be sent back as it came.
+    pub last_modified: Option<String>,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl ResponseHeaders {

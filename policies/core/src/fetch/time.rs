@@ -1,5 +1,5 @@
-//! Monotonic time: what a key set's life is measured with, so that a wall clock that jumps changes
-//! nothing.
+//! Monotonic time: what the life of something fetched is measured with, so that a wall clock that
+//! jumps changes nothing.
 
 use core::time::Duration;
 
@@ -38,7 +38,8 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// A duration from `low` to `high`, chosen by `random`.
-pub(super) fn between(random: u64, low: Duration, high: Duration) -> Duration {
+#[must_use]
+pub fn between(random: u64, low: Duration, high: Duration) -> Duration {
     let span = nanos(high.saturating_sub(low));
     let part = u128::from(random).saturating_mul(u128::from(span)).checked_shr(64).unwrap_or(0);
     low.saturating_add(Duration::from_nanos(u64::try_from(part).unwrap_or(span)))

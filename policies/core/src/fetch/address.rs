@@ -1,4 +1,4 @@
-//! Addresses that keys may be fetched from: https unless said otherwise, and never one that only
+//! Addresses that something may be fetched from: https unless said otherwise, and never one that only
 //! the machine itself should talk to (server-side request forgery through `jwks_uri`,
 //! CVE-2026-41413).
 
