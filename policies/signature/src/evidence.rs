@@ -176,6 +176,18 @@ impl Evidence {
         self.reads.get(read)
     }
 
+    /// Takes over the answers of `other` to reads that were not made here.
+    pub fn merge(&mut self, other: &Self) {
+        for (read, answer) in &other.reads {
+            self.reads.entry(read.clone()).or_insert_with(|| answer.clone());
+        }
+    }
+
+    /// Forgets a read: what a tag means, for one, is asked each time.
+    pub fn forget(&mut self, read: &Read) {
+        self.reads.remove(read);
+    }
+
     /// Every read and its answer.
     pub fn reads(&self) -> impl Iterator<Item = (&Read, &Answer)> {
         self.reads.iter()

@@ -51,6 +51,8 @@ mod pattern;
 pub mod policy;
 mod provider;
 mod reason;
+pub mod registry;
+pub mod review;
 mod time;
 mod trust;
 mod verify;

@@ -142,6 +142,8 @@ codes! {
 
     /// No rule is about the image, and what no rule allows is denied.
     NoRule, "NO_RULE", Policy;
+    /// It is not known where objects of this kind name their images.
+    KindUnknown, "KIND_UNKNOWN", Policy;
     /// The image has a tag only, and the policy asks for a digest.
     TagNotAllowed, "TAG_NOT_ALLOWED", Policy;
     /// The exemption that covers the image has ended.
@@ -177,6 +179,8 @@ codes! {
     RegistryUnauthorized, "REGISTRY_UNAUTHORIZED", Transient;
     /// The registry's answer is larger than is read.
     RegistryOversized, "REGISTRY_OVERSIZED", Transient;
+    /// The time that a review may take was over before everything was known.
+    DeadlineExceeded, "DEADLINE_EXCEEDED", Transient;
     /// Something in this module failed.
     InternalError, "INTERNAL_ERROR", Transient;
 }

@@ -31,6 +31,11 @@ pub struct Document {
     /// What becomes of an image that has a tag and no digest.
     #[serde(default)]
     pub tags: Tags,
+    /// Where objects of other kinds name their images: `group/Kind`, or `Kind` where there is no
+    /// group, to JSON pointers, in which `*` stands for every element: `/spec/steps/*/image`. An
+    /// empty list says that the kind names none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, Vec<String>>,
     /// What is read and verified at most.
     #[serde(default)]
     pub limits: Limits,

@@ -30,6 +30,12 @@ pub(super) fn resolve(document: Document) -> Result<Policy, PolicyError> {
     provider::install();
     let json = serde_json::to_vec(&document).map_err(|error| PolicyError::new(".", error))?;
     limits(&document.limits)?;
+    for (kind, pointers) in &document.kinds {
+        if let Some(at) = pointers.iter().position(|pointer| !pointer.starts_with('/')) {
+            let reason = "a JSON pointer to an image is expected: `/spec/steps/*/image`";
+            return Err(PolicyError::new(format!("kinds.{kind}[{at}]"), reason));
+        }
+    }
     let roots = roots(&document)?;
     let mut signers = BTreeMap::new();
     for (name, signer) in &document.signers {
