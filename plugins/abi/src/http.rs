@@ -94,3 +94,15 @@ pub fn call_response_body(max: usize) -> Result<Vec<u8>, Refused> {
     }
     sys::buffer(sys::HTTP_CALL_RESPONSE_BODY, max)
 }
+
+/// At most `max` bytes of the request's body, as far as it is buffered.
+///
+/// # Errors
+///
+/// [`Refused`] where there is none.
+pub fn request_body(max: usize) -> Result<Vec<u8>, Refused> {
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    sys::buffer(sys::HTTP_REQUEST_BODY, max)
+}

@@ -30,6 +30,17 @@ pub fn deny(denial: &Denial) -> Result<(), Refused> {
     )
 }
 
+/// Answers the request of the effective context with JSON. `details` is for access logs.
+///
+/// # Errors
+///
+/// As [`deny`].
+pub fn json(status: u16, body: &str, details: &str) -> Result<(), Refused> {
+    let headers: [(&[u8], &[u8]); 2] =
+        [(b"content-type", b"application/json"), (b"cache-control", b"no-store")];
+    sys::send_local_response(status.into(), details.as_bytes(), &pairs::write(&headers), body.as_bytes())
+}
+
 /// Answers that nothing can be checked: for a host call that was refused.
 ///
 /// # Errors

@@ -29,6 +29,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// `proxy_buffer_type_t`: the request's body.
+pub(crate) const HTTP_REQUEST_BODY: u32 = 0;
 /// `proxy_buffer_type_t`: the body of an HTTP call's response.
 pub(crate) const HTTP_CALL_RESPONSE_BODY: u32 = 4;
 /// `proxy_buffer_type_t`: the plugin's configuration.

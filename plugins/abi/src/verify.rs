@@ -98,6 +98,18 @@ impl Verifier for Arithmetic {
     }
 }
 
+/// What the host says of `signature` over `text`, for a caller that has everything in the host's own
+/// forms: `hash` is `sha256`, `sha384` or `sha512`, the key a DER SubjectPublicKeyInfo, an ECDSA
+/// signature DER. `None` where the host does not say.
+#[must_use]
+pub fn by_host(hash: &str, public_key: &[u8], signature: &[u8], text: &[u8]) -> Option<bool> {
+    let mut argument = Vec::new();
+    for (field, bytes) in [(1, hash.as_bytes()), (2, public_key), (3, signature), (4, text)] {
+        write_field(field, bytes, &mut argument);
+    }
+    foreign(FUNCTION, &argument).ok().map(|answer| is_true(&answer))
+}
+
 const fn offered(algorithm: Algorithm) -> bool {
     use Algorithm::{Es256, Es384, Es512, Rs256, Rs384, Rs512};
     matches!(algorithm, Rs256 | Rs384 | Rs512 | Es256 | Es384 | Es512)

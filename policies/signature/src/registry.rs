@@ -204,6 +204,8 @@ impl Fetch {
             429 => {
                 failed(ReasonCode::RegistryRateLimited, "the registry answers 429: too many requests".into())
             }
+            // A proxy answers so for a registry that did not in time.
+            408 | 504 => failed(ReasonCode::RegistryTimeout, "the registry does not answer in time".into()),
             status => failed(ReasonCode::RegistryUnavailable, format!("the registry answers {status}")),
         }
     }

@@ -113,6 +113,7 @@ fn each_status_means_one_thing() {
     assert_eq!(refused(step(403, Some(b""), tag())), ReasonCode::RegistryUnauthorized);
     assert_eq!(refused(step(429, Some(b""), tag())), ReasonCode::RegistryRateLimited);
     assert_eq!(refused(step(500, Some(b""), tag())), ReasonCode::RegistryUnavailable);
+    assert_eq!(refused(step(504, Some(b""), tag())), ReasonCode::RegistryTimeout);
     assert_eq!(refused(step(302, Some(b""), tag())), ReasonCode::RegistryUnavailable);
 }
 

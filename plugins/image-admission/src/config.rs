@@ -1,0 +1,119 @@
+//! The configuration of the filter.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use portcullis_signature::{Digest, Evidence, Policy, Staple, policy, registry::Registries};
+use serde::Deserialize;
+
+/// As it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// The signature policy.
+    policy: policy::Document,
+    /// The hosts that may be spoken to, and the proxy's cluster for each: registries, their token
+    /// services, and where they keep their blobs.
+    #[serde(default)]
+    hosts: BTreeMap<String, Host>,
+    /// What is known about registries, by the name that is in images' names.
+    #[serde(default)]
+    registries: Registries,
+    /// Signatures that need no registry, by the image's digest: a ConfigMap, for instance.
+    #[serde(default)]
+    evidence: BTreeMap<Digest, Staple>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Host {
+    cluster: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Limits {
+    /// The whole of a review, in milliseconds. Shorter than the webhook's `timeoutSeconds`, whose
+    /// default is ten seconds.
+    deadline_ms: u64,
+    /// The largest review, in bytes.
+    review_bytes: usize,
+    /// Reviews under way in one worker.
+    reviews: usize,
+    /// Images whose signatures are kept in one worker, and how long, in seconds.
+    cached_images: usize,
+    cached_seconds: u64,
+    /// How long a refusal is kept, in seconds: a signature may be pushed in the meantime.
+    refused_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 8_000,
+            review_bytes: 8_388_608,
+            reviews: 64,
+            cached_images: 256,
+            cached_seconds: 600,
+            refused_seconds: 15,
+        }
+    }
+}
+
+/// What the filter works with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) registries: Registries,
+    pub(crate) evidence: Evidence,
+    pub(crate) deadline: Duration,
+    pub(crate) review_bytes: usize,
+    pub(crate) reviews: usize,
+    pub(crate) cached_images: usize,
+    pub(crate) cached: Duration,
+    pub(crate) refused: Duration,
+    hosts: BTreeMap<String, Host>,
+}
+
+impl Config {
+    /// Reads the whole configuration.
+    ///
+    /// # Errors
+    ///
+    /// The place in the document, and what would be right.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
+        deserializer.end().map_err(|error| error.to_string())?;
+        let limits = document.limits;
+        if limits.deadline_ms == 0 || limits.deadline_ms > 29_000 {
+            return Err("limits.deadline_ms: must be 1 to 29000, and less than the webhook's timeout".into());
+        }
+        if limits.reviews == 0 || limits.review_bytes == 0 {
+            return Err("limits: a limit of zero would refuse every review".into());
+        }
+        let mut evidence = Evidence::default();
+        for (digest, staple) in document.evidence {
+            evidence.staple(digest, staple);
+        }
+        Ok(Self {
+            policy: Policy::new(document.policy).map_err(|error| format!("policy.{error}"))?,
+            registries: document.registries,
+            evidence,
+            deadline: Duration::from_millis(limits.deadline_ms),
+            review_bytes: limits.review_bytes,
+            reviews: limits.reviews,
+            cached_images: limits.cached_images,
+            cached: Duration::from_secs(limits.cached_seconds),
+            refused: Duration::from_secs(limits.refused_seconds),
+            hosts: document.hosts,
+        })
+    }
+
+    /// The proxy's cluster for a host.
+    pub(crate) fn cluster(&self, host: &str) -> Option<&str> {
+        self.hosts.get(host).map(|host| host.cluster.as_str())
+    }
+}
