@@ -145,10 +145,22 @@ impl Proxy<'_> {
     fn unavailable(&self, request: &Request, refused: &Refused, now: Time) -> Result<(), String> {
         let Some(since) = self.issuer.published_since(&request.key, now) else { return Ok(()) };
         let crowded = refused.waiting >= self.setting.waiting_requests;
+        if !crowded && self.has_keys_of(since, now) {
+            return Err(format!("valid {request:?} is refused: {refused:?}, its key was fetched"));
+        }
         if !self.within_reach(request, now) || self.bound_used_up(since, now) || crowded {
             return Ok(());
         }
         Err(format!("valid {request:?} is refused: {refused:?}, its key is published since {since:?}"))
+    }
+
+    /// Whether the proxy has a set that is usable at `now` and was asked for after `since`: troubles
+    /// may come, but a key that it knows stays known.
+    fn has_keys_of(&self, since: Time, now: Time) -> bool {
+        let usable = Duration::from_secs(self.setting.min_fresh) + self.setting.stale();
+        let arrived = |fetch: &Fetch| !fetch.lost && fetch.good_at.is_some_and(|at| at < now);
+        let good = self.fetches.iter().rev().find(|fetch| arrived(fetch));
+        good.is_some_and(|fetch| fetch.at >= since && now < fetch.at + usable)
     }
 
     fn within_reach(&self, request: &Request, now: Time) -> bool {
@@ -172,10 +184,19 @@ impl Proxy<'_> {
         asked || all
     }
 
-    /// Another fetch starts: never more than the bound in any minute, none before the pause after
+    /// Another fetch starts: never beside one that is under way, never more than the bound in any
+    /// minute, of which clients and refreshing have their shares, none before the pause after
     /// failures is over, and none without a reason while a good answer is not half through its
     /// life.
     pub fn fetched(&self, asked: bool, now: Time) -> Result<(), String> {
+        let under_way = |fetch: &Fetch| {
+            let landed = fetch.good_at.or(fetch.failed_at).is_some();
+            !landed && !fetch.lost && now < fetch.at + Setting::TIMEOUT
+        };
+        if let Some(other) = self.fetches.iter().find(|fetch| under_way(fetch)) {
+            return Err(format!("a fetch beside the one of {:?}", other.at));
+        }
+        self.shares(asked, now)?;
         if let Some(fifth) = self.fetches.len().checked_sub(Setting::FETCHES) {
             let begin = self.fetches[fifth].at;
             if now < begin + WINDOW {
@@ -197,6 +218,28 @@ impl Proxy<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Clients cause two fetches at once and then one per 20 seconds; while there are keys,
+    /// refreshing them leaves one fetch of each minute unused.
+    fn shares(&self, asked: bool, now: Time) -> Result<(), String> {
+        if asked && self.setting.source == Source::Remote {
+            let first = self.fetches.iter().rev().filter(|fetch| fetch.asked).nth(1);
+            return match first {
+                Some(first) if now < first.at + WINDOW / 3 => {
+                    Err(format!("clients cause a third fetch since {:?}", first.at))
+                }
+                _ => Ok(()),
+            };
+        }
+        let fresh = self.setting.fresh(self.issuer.max_age).saturating_sub(IDLE);
+        let held = |fetch: &&Fetch| fetch.good_at.is_some_and(|at| at < now);
+        let has_keys = self.fetches.iter().rev().find(held).is_some_and(|last| now < last.at + fresh);
+        let started = self.fetches.iter().filter(|fetch| now < fetch.at + WINDOW).count();
+        if !asked && has_keys && started >= Setting::FETCHES - 1 {
+            return Err(format!("refreshing is fetch {} within a minute", started + 1));
+        }
+        Ok(())
     }
 
     /// When the pause after the last failures ends at the earliest: it begins with a second and

@@ -23,6 +23,7 @@ pub(super) struct InFlight {
     conditional: bool,
     started: Instant,
     pub(super) deadline: Instant,
+    pub(super) cause: Cause,
     pub(super) first: bool,
 }
 
@@ -89,7 +90,8 @@ impl Life {
         let deadline = now.saturating_add(timeout).saturating_add(GRACE);
         let fetch = Fetch { id, source, address: address.clone(), headers, timeout, cause, first };
         let started = now;
-        self.in_flight = Some(InFlight { id, source, kind, address, conditional, started, deadline, first });
+        self.in_flight =
+            Some(InFlight { id, source, kind, address, conditional, started, deadline, cause, first });
         Some(fetch)
     }
 

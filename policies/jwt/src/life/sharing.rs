@@ -54,7 +54,7 @@ impl Life {
     ) -> Claim {
         let now = self.clock(now);
         let Some(fetch) = self.in_flight.as_ref().filter(|fetch| fetch.id == id) else { return Claim::Leave };
-        let (first, source) = (fetch.first, fetch.source);
+        let (first, source, started_for) = (fetch.first, fetch.source, fetch.cause);
         if shared.is_some_and(|snapshot| self.take_over(now, snapshot, effects)) {
             // What another worker brought is looked at before more is asked for; if it is not
             // enough, `advance` wants another fetch.
@@ -77,6 +77,12 @@ impl Life {
             self.advance(now, random, effects);
             return Claim::Leave;
         };
+        if first && cause != started_for {
+            // What is asked, and past which caches, depends on the cause.
+            self.call_off();
+            self.advance(now, random, effects);
+            return Claim::Leave;
+        }
         let lease = self.config.fetch_timeout.saturating_add(LEASE_MARGIN);
         if ledger.is_none() {
             // Nothing is shared: the machine's own gate has allowed this fetch, and is the bound.
