@@ -40,6 +40,8 @@ pub struct Request {
     pub kind: Kind,
     pub key: Key,
     pub since: Time,
+    /// Its client goes away at once where it has to wait.
+    pub impatient: bool,
 }
 
 /// A fetch that a proxy made for the issuer that rotates.

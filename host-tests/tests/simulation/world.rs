@@ -228,6 +228,9 @@ impl World<'_> {
         if self.random.chance(30) {
             self.attack();
         }
+        if self.random.chance(20) {
+            self.crowd();
+        }
         for _ in 0..self.random.within(0, 4) {
             let (at, place) = (self.random.millis(1000, 900_000), self.place());
             let happening = match self.random.within(0, 4) {
@@ -259,6 +262,22 @@ impl World<'_> {
         }
     }
 
+    /// Clients that do not wait for the first fetch, and others behind them: a place that is given
+    /// up is free.
+    fn crowd(&mut self) {
+        let first = (0, 0);
+        for number in 0..24 {
+            let (since, key) = (self.random.millis(0, 20), Key(format!("crowd-{number}"), u8::MAX));
+            let request = Request { kind: Kind::Forged, key, since, impatient: true };
+            self.at(since, Happening::Arrive(first, request));
+        }
+        for _ in 0..4 {
+            let (since, key) = (self.random.millis(50, 90), self.issuer.signs(Time::ZERO));
+            let request = Request { kind: Kind::Valid, key, since, impatient: false };
+            self.at(since, Happening::Arrive(first, request));
+        }
+    }
+
     fn arrive_valid(&mut self, time: Time) {
         let key = self.issuer.signs(time);
         self.arrive(time, Kind::Valid, key);
@@ -266,7 +285,7 @@ impl World<'_> {
 
     fn arrive(&mut self, time: Time, kind: Kind, key: Key) {
         let place = self.place();
-        self.at(time, Happening::Arrive(place, Request { kind, key, since: time }));
+        self.at(time, Happening::Arrive(place, Request { kind, key, since: time, impatient: false }));
     }
 
     fn at(&mut self, time: Time, happening: Happening) {
@@ -283,7 +302,10 @@ impl World<'_> {
             for worker in 0..self.proxies[proxy].workers.len() {
                 let (since, key) = (self.now(), self.issuer.signs(self.now()));
                 let accepted = self.totals.accepted;
-                self.happen(Happening::Arrive((proxy, worker), Request { kind: Kind::Valid, key, since }));
+                self.happen(Happening::Arrive(
+                    (proxy, worker),
+                    Request { kind: Kind::Valid, key, since, impatient: false },
+                ));
                 self.run_until(since + self.setting.wait() + Duration::from_secs(1));
                 if self.totals.accepted == accepted {
                     self.breaks("a valid token long after all troubles is not accepted");
@@ -415,11 +437,20 @@ impl World<'_> {
         let own = &mut self.proxies[proxy].workers[worker];
         let stream = own.open(StreamInfo::new());
         let outcome = own.request_headers(stream, headers, true);
+        let (dead, impatient) = (request.kind == Kind::Dead, request.impatient);
         self.open.insert((proxy, worker, stream), request);
         if outcome == Outcome::Pause {
             self.totals.waited += 1;
-            if self.random.chance(4) {
-                let at = self.now() + self.random.millis(0, 4000);
+            let waiting = self.open.iter().filter(|((own, other, _), request)| {
+                (*own, *other) == (proxy, worker) && (request.kind == Kind::Dead) == dead
+            });
+            // Whose wait was ended by the event that let another one in is told in the next callback.
+            let (waiting, most) = (waiting.count(), self.setting.waiting_requests * 2);
+            if waiting > most {
+                self.breaks(&format!("{waiting} requests wait, and at most {most} may"));
+            }
+            if impatient || self.random.chance(4) {
+                let at = self.now() + self.random.millis(0, if impatient { 20 } else { 4000 });
                 self.at(at, Happening::Leave((proxy, worker), stream));
             }
         } else {
