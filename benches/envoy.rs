@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use portcullis_benches::report::{Comparison, Series};
-use portcullis_benches::{load, modules, tokens};
-use portcullis_host_tests::envoy::{self, Envoy, config};
-use portcullis_host_tests::loopback::Request;
+use portcullis_benches::arena::{Arena, Contender, Load};
+use portcullis_benches::report::Spread;
+use portcullis_benches::{load, modules, prices, tokens};
+use portcullis_host_tests::envoy::{self, config};
 use portcullis_issuer::{SigningKey, jwk_set};
 use serde_json::{Value, json};
 
@@ -22,10 +22,6 @@ const NATIVE: &str = "jwt_authn";
 const NATIVE_CACHE: &str = "jwt_authn with cache";
 const OURS: &str = "jwt-auth";
 const BESIDE: &str = "jwt-auth, the build beside";
-
-/// Requests that bring each listener up to speed before the first round: V8 compiles hot functions
-/// again, optimised, after some hundred calls.
-const WARM_UP: usize = 1000;
 
 /// CPU time a request in the real Envoy.
 #[derive(Debug, Parser)]
@@ -39,9 +35,15 @@ struct Options {
     /// A short run that shows whether everything works: its numbers mean little
     #[arg(long)]
     quick: bool,
+    /// Only what single host calls cost
+    #[arg(long)]
+    prices: bool,
     /// What to sign with
     #[arg(long, value_delimiter = ',', default_value = "RS256,ES256,EdDSA,HS256")]
     algorithms: Vec<String>,
+    /// Only these contenders beside the baseline and `jwt_authn`, by name
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Another build of the jwt-auth module than the embedded one
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
@@ -60,18 +62,15 @@ fn main() -> Result<()> {
         options.requests = options.requests.min(300);
     }
     ensure!(options.rounds > 0 && options.requests > 0, "there must be a round and a request");
+    let load = Load { rounds: options.rounds, requests: options.requests };
     let binary = envoy::binary()?;
     let folder = tempfile::tempdir()?;
     let mut results = Vec::new();
-    for algorithm in &options.algorithms {
-        let arena = Arena::prepare(&binary, folder.path(), algorithm, &options)?;
-        for (title, requests) in [
-            (format!("{algorithm}, all tokens different"), arena.different()),
-            (format!("{algorithm}, one token repeated"), arena.repeated()),
-        ] {
-            let comparison = arena.compare(title, &requests, options.rounds)?;
-            println!("{}", comparison.to_markdown());
-            results.push(comparison.to_json());
+    if options.prices {
+        results.push(prices(&binary, folder.path(), load)?);
+    } else {
+        for algorithm in &options.algorithms {
+            results.extend(algorithm_by_algorithm(&binary, folder.path(), algorithm, &options, load)?);
         }
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("envoy-comparison.json");
@@ -86,92 +85,71 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One Envoy with all contenders for one algorithm, and the tokens for it.
-struct Arena {
-    envoy: Envoy,
-    contenders: Vec<&'static str>,
-    tokens: Vec<String>,
-    requests: usize,
+/// All contenders for one algorithm, with tokens that are all different and with one repeated.
+fn algorithm_by_algorithm(
+    binary: &Path,
+    folder: &Path,
+    algorithm: &str,
+    options: &Options,
+    load: Load,
+) -> Result<Vec<Value>> {
+    let key = tokens::key(algorithm)?;
+    eprintln!("minting {} {algorithm} tokens", load.total());
+    let tokens = tokens::mint(&key, load.total())?;
+    let arena = Arena::start(binary, contenders(folder, &key, options)?)?;
+    let good = tokens.first().context("no tokens were minted")?;
+    arena.check(&tokens::forged(good), |name| if [NONE, NOTHING].contains(&name) { 200 } else { 401 })?;
+    // The warm-up's requests, then those of each round: no token is sent twice to a listener.
+    let different: Vec<_> = tokens.iter().map(|token| load::request(token)).collect();
+    let repeated = vec![load::request(good); tokens.len()];
+    let mut results = Vec::new();
+    for (title, requests) in [("all tokens different", different), ("one token repeated", repeated)] {
+        let comparison = arena.compare(format!("{algorithm}, {title}"), NATIVE, &requests, load)?;
+        println!("{}", comparison.to_markdown());
+        results.push(comparison.to_json());
+    }
+    Ok(results)
 }
 
-impl Arena {
-    fn prepare(binary: &Path, folder: &Path, algorithm: &str, options: &Options) -> Result<Self> {
-        let key = tokens::key(algorithm)?;
-        let needed = options.rounds.saturating_mul(options.requests).saturating_add(WARM_UP);
-        eprintln!("minting {needed} {algorithm} tokens");
-        let tokens = tokens::mint(&key, needed)?;
-        let mut contenders = vec![
-            (NONE, None),
-            (NOTHING, Some(nothing(folder)?)),
-            (NATIVE, Some(native(&key, false))),
-            (NATIVE_CACHE, Some(native(&key, true))),
-            (OURS, Some(ours(&module(folder, options)?, &key))),
-        ];
-        if let Some(module) = &options.beside {
-            contenders.push((BESIDE, Some(ours(&existing(module)?, &key))));
-        }
-        let bootstrap = contenders.iter().fold(config::Bootstrap::new(), |bootstrap, (name, filter)| {
-            let listener = config::Listener::new(name);
-            bootstrap.listener(match filter {
-                Some(filter) => listener.filter(filter.clone()),
-                None => listener,
-            })
-        });
-        let envoy = Envoy::start(binary, &bootstrap.into_value())?;
-        let contenders = contenders.into_iter().map(|(name, _)| name).collect();
-        let arena = Self { envoy, contenders, tokens, requests: options.requests };
-        arena.check_that_filters_work()?;
-        Ok(arena)
+fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<Contender>> {
+    let mut contenders = vec![
+        Contender::new(NONE, None),
+        Contender::new(NOTHING, [nothing(folder)?]),
+        Contender::new(NATIVE, [native(key, false)]),
+        Contender::new(NATIVE_CACHE, [native(key, true)]),
+        Contender::new(OURS, [ours(&module(folder, options)?, key)]),
+    ];
+    if let Some(module) = &options.beside {
+        contenders.push(Contender::new(BESIDE, [ours(&existing(module)?, key)]));
     }
+    if !options.only.is_empty() {
+        contenders.retain(|own| [NONE, NATIVE].contains(&&*own.name) || options.only.contains(&own.name));
+    }
+    Ok(contenders)
+}
 
-    /// A filter that lets everything through would win.
-    fn check_that_filters_work(&self) -> Result<()> {
-        let good = self.tokens.first().context("no tokens were minted")?;
-        let forged = tokens::forged(good);
-        for contender in &self.contenders {
-            let expected = if [NONE, NOTHING].contains(contender) { 200 } else { 401 };
-            let reply = self.envoy.connect(contender)?.call(&Request::get("/").bearer(&forged))?;
-            ensure!(
-                reply.status == expected,
-                "`{contender}` answered a forged token with {} instead of {expected}",
-                reply.status
-            );
-        }
-        Ok(())
+/// What single host calls cost: modules that make one of them many times a request.
+fn prices(binary: &Path, folder: &Path, load: Load) -> Result<Value> {
+    let priced = prices::modules()?;
+    let mut contenders = vec![Contender::new(NONE, None), Contender::new(NOTHING, [nothing(folder)?])];
+    for (place, module) in priced.iter().enumerate() {
+        let path = folder.join(format!("price-{place}.wasm"));
+        fs::write(&path, &module.wasm)?;
+        contenders.push(Contender::new(module.name, [config::wasm(&place.to_string(), &path, &json!({}))]));
     }
-
-    /// The warm-up's requests, then those of each round: no token is sent twice to a listener.
-    fn different(&self) -> Vec<Vec<u8>> {
-        self.tokens.iter().map(|token| load::request(token)).collect()
+    let arena = Arena::start(binary, contenders)?;
+    let key = tokens::key("RS256")?;
+    let token = tokens::mint(&key, 1)?.pop().context("no token was minted")?;
+    let requests = vec![load::request(&token); load.total()];
+    let comparison = arena.compare("host calls", NOTHING, &requests, load)?;
+    let nothing = comparison.added(NOTHING);
+    println!("| one call | µs |\n|---|--:|");
+    for module in &priced {
+        let once = |(own, nothing): (&f64, &f64)| (own - nothing) / module.times as f64;
+        let each: Vec<_> = comparison.added(module.name).iter().zip(&nothing).map(once).collect();
+        println!("| {} | {} |", module.name, Spread::of(&each));
     }
-
-    fn repeated(&self) -> Vec<Vec<u8>> {
-        let only = self.tokens.first().map(|token| load::request(token)).unwrap_or_default();
-        vec![only; self.tokens.len()]
-    }
-
-    fn compare(&self, title: String, requests: &[Vec<u8>], rounds: usize) -> Result<Comparison> {
-        let (warm_up, measured) = requests.split_at(WARM_UP.min(requests.len()));
-        for contender in &self.contenders {
-            load::cpu_per_request(&self.envoy, contender, warm_up)?;
-        }
-        let mut series: Vec<_> = self
-            .contenders
-            .iter()
-            .map(|name| Series { name: (*name).to_owned(), rounds: Vec::new() })
-            .collect();
-        for (round, requests) in measured.chunks_exact(self.requests).take(rounds).enumerate() {
-            // Another one begins each round, so that no contender always follows the same one.
-            let count = series.len();
-            for turn in 0..count {
-                if let Some(series) = series.get_mut((round + turn) % count) {
-                    let cost = load::cpu_per_request(&self.envoy, &series.name, requests)?;
-                    series.rounds.push(cost);
-                }
-            }
-        }
-        Ok(Comparison { title, series, yardstick: NATIVE.to_owned() })
-    }
+    Ok(comparison.to_json())
 }
 
 /// The module to measure: the one that was asked for, or the bundle's own.

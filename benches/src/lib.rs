@@ -4,7 +4,9 @@
 //! The measurements themselves are `envoy.rs` (CPU time in the real Envoy, beside its own filters)
 //! and `wasm.rs` (in the embedded host).
 
+pub mod arena;
 pub mod load;
 pub mod modules;
+pub mod prices;
 pub mod report;
 pub mod tokens;

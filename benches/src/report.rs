@@ -37,7 +37,9 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} ({:.1}–{:.1})", self.median, self.low, self.high)
+        // Small numbers are told apart by their second digit.
+        let digits = if self.median.abs() < 10.0 { 2 } else { 1 };
+        write!(f, "{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.low, self.high)
     }
 }
 
