@@ -1,15 +1,13 @@
 //! Strict JSON for documents that somebody else wrote: no duplicate members, bounded depth, and
 //! numbers as the text that was sent.
 //!
-//! The grammar is serde_json's; this module adds what a security decision needs on top. RFC 7515
-//! section 4 and RFC 7519 section 4 let a parser keep the last of two members with one name; a
-//! token that two parsers read differently is refused here instead.
+//! RFC 7515 section 4 and RFC 7519 section 4 let a parser keep the last of two members with one
+//! name; a token that two parsers read differently is refused here instead.
+
+mod parse;
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 /// Containers inside containers that a document may have. Tokens in the field nest three or four
 /// deep (Keycloak's `resource_access.<client>.roles`).
@@ -96,7 +94,7 @@ pub fn parse_object(document: &[u8]) -> Result<Object<'_>, JsonError> {
 ///
 /// As [`parse_object`], except that any value will do.
 pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
-    value(text, MAX_DEPTH)
+    parse::document(text)
 }
 
 impl<'a> Object<'a> {
@@ -188,153 +186,6 @@ impl<'a> Value<'a> {
 pub fn write_string(text: &str, out: &mut String) {
     // Writing a str into a String cannot fail; an error would leave the member empty, not wrong.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
-}
-
-fn value(text: &str, depth: usize) -> Result<Value<'_>, JsonError> {
-    // The first byte tells the kind; serde_json judges the rest.
-    let Some(first) = text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next() else {
-        return Err(JsonError::Syntax { line: 1, column: 1 });
-    };
-    match first {
-        b'{' => container::<Members<'_>>(text, depth)?.into_object(depth),
-        b'[' => {
-            let Elements(raw) = container(text, depth)?;
-            let elements = raw.into_iter().map(|raw| value(raw.get(), below(depth)));
-            Ok(Value::Array(elements.collect::<Result<_, _>>()?))
-        }
-        b'"' => Ok(Value::String(from_str::<Text<'_>>(text)?.0)),
-        b't' | b'f' => Ok(Value::Bool(from_str(text)?)),
-        b'n' => from_str::<()>(text).map(|()| Value::Null),
-        _ => Ok(Value::Number(from_str::<&RawValue>(text)?.get())),
-    }
-}
-
-fn container<'a, T: Deserialize<'a>>(text: &'a str, depth: usize) -> Result<T, JsonError> {
-    if depth == 0 {
-        return Err(JsonError::TooDeep);
-    }
-    from_str(text)
-}
-
-const fn below(depth: usize) -> usize {
-    depth.saturating_sub(1)
-}
-
-fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, JsonError> {
-    serde_json::from_str(text).map_err(|error| {
-        if error.is_data() {
-            // The only data error that our visitors raise.
-            JsonError::TooManyMembers
-        } else {
-            JsonError::Syntax { line: error.line(), column: error.column() }
-        }
-    })
-}
-
-/// A string that borrows where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.into())))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-/// The members of an object with their values still as text.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn into_object(self, depth: usize) -> Result<Value<'a>, JsonError> {
-        refuse_duplicates(&self.0)?;
-        let members = self.0.into_iter().map(|(name, raw)| Ok((name, value(raw.get(), below(depth))?)));
-        Ok(Value::Object(Object(members.collect::<Result<_, _>>()?)))
-    }
-}
-
-/// Small objects are compared pair by pair, large ones sorted: a client that sends many members
-/// pays n log n, not n².
-fn refuse_duplicates(members: &[(Cow<'_, str>, &RawValue)]) -> Result<(), JsonError> {
-    const SMALL: usize = 24;
-    let duplicate = if members.len() <= SMALL {
-        members
-            .iter()
-            .enumerate()
-            .any(|(at, (name, _))| members.iter().take(at).any(|(other, _)| other == name))
-    } else {
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
-        names.sort_unstable();
-        names.windows(2).any(|pair| pair.first() == pair.last())
-    };
-    if duplicate { Err(JsonError::DuplicateMember) } else { Ok(()) }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(name), raw)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    bounded(members.len())?;
-                    members.push((name, raw));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// The elements of an array, still as text.
-struct Elements<'a>(Vec<&'a RawValue>);
-
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ElementsVisitor;
-        impl<'de> Visitor<'de> for ElementsVisitor {
-            type Value = Elements<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Elements<'de>, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(raw) = sequence.next_element()? {
-                    bounded(elements.len())?;
-                    elements.push(raw);
-                }
-                Ok(Elements(elements))
-            }
-        }
-        deserializer.deserialize_seq(ElementsVisitor)
-    }
-}
-
-fn bounded<E: serde::de::Error>(length: usize) -> Result<(), E> {
-    if length < MAX_MEMBERS { Ok(()) } else { Err(E::custom("too many members")) }
 }
 
 #[cfg(test)]
