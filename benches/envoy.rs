@@ -123,7 +123,8 @@ fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<
         contenders.push(Contender::new(BESIDE, [ours(&existing(module)?, key)]));
     }
     if !options.only.is_empty() {
-        contenders.retain(|own| [NONE, NATIVE].contains(&&*own.name) || options.only.contains(&own.name));
+        contenders
+            .retain(|own| [NONE, NATIVE, BESIDE].contains(&&*own.name) || options.only.contains(&own.name));
     }
     Ok(contenders)
 }

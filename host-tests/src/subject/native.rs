@@ -1,7 +1,7 @@
 //! The policy as a library, with the crates' arithmetic.
 
 use anyhow::{Result, anyhow, bail};
-use portcullis_core::UnixTime;
+use portcullis_core::{UnixTime, request::borrowed};
 use portcullis_crypto::Software;
 use portcullis_issuer::attacks::Request;
 use portcullis_jwt::{self as jwt, Decision, KeySource, Policy, jwks::KeySet};
@@ -44,7 +44,8 @@ impl Subject for Native {
 
     fn judge(&mut self, request: &Request) -> Result<Judgement> {
         let mut headers = with_pseudo_headers(request);
-        let decision = self.policy.decide(&jwt::Request::new(&headers), &NoRemoteKeys, &Software, self.now);
+        let pairs = borrowed(&headers);
+        let decision = self.policy.decide(&jwt::Request::new(&pairs), &NoRemoteKeys, &Software, self.now);
         let permit = match decision {
             Decision::Permit(permit) => permit,
             Decision::Deny(denial) => {

@@ -2,6 +2,7 @@
 //! it, and the request goes on if it holds. It takes keys from a client, which no filter may.
 
 use portcullis_abi::{
+    Refused,
     http::{self, Map},
     reply,
     verify::Arithmetic,
@@ -43,8 +44,9 @@ struct Vector(Rc<Arithmetic>);
 
 impl Vector {
     fn judge(&self) -> Result<(), Denial> {
-        let headers = http::headers(Map::RequestHeaders)
-            .map_err(|refused| Denial::new(Code::InternalError, refused.to_string()))?;
+        let refused = |refused: Refused| Denial::new(Code::InternalError, refused.to_string());
+        let headers = http::headers(Map::RequestHeaders).map_err(refused)?;
+        let headers = headers.list().map_err(refused)?;
         let value = |name| header::values(&headers, name).next().unwrap_or_default();
         let set = KeySet::parse(value("x-jwks"), Origin::Inline, &Limits::default())
             .map_err(|error| Denial::new(Code::KeyUnusable, error.to_string()))?;

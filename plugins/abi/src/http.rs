@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proxy_wasm::types::Status;
 
-pub use crate::pairs::Pairs;
-use crate::{Refused, pairs, sys};
+pub use crate::pairs::Headers;
+use crate::{Refused, sys};
 
 /// `proxy_header_map_type_t`, as far as filters here use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub enum Map {
 ///
 /// # Errors
 ///
-/// [`Refused`] where the map is not there or cannot be read.
-pub fn headers(map: Map) -> Result<Pairs, Refused> {
-    pairs::read(&sys::header_map_pairs(map as u32)?)
+/// [`Refused`] where the map is not there.
+pub fn headers(map: Map) -> Result<Headers, Refused> {
+    sys::header_map_pairs(map as u32).map(Headers)
 }
 
 /// Sets `name` to `value` alone, whatever had the name before.

@@ -1,20 +1,30 @@
 //! The wire form of a header map: a count, then sizes, then names and values, each ended by a
 //! zero byte (proxy-wasm ABI 0.2.1, "serialized map").
 
+use portcullis_core::HeaderPair;
+
 use crate::Refused;
 
-/// Names and values as bytes, in order, repeated names kept.
-pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// A header map as the host wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers(pub(crate) Vec<u8>);
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Pairs, Refused> {
-    // Some hosts give nothing at all for an empty map.
-    if bytes.is_empty() {
-        return Ok(Vec::new());
+impl Headers {
+    /// Names and values as bytes, in order, repeated names kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UNREADABLE`] where the host wrote something else.
+    pub fn list(&self) -> Result<Vec<HeaderPair<'_>>, Refused> {
+        // Some hosts give nothing at all for an empty map.
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
+        parse(&self.0).ok_or(Refused::UNREADABLE)
     }
-    parse(bytes).ok_or(Refused::UNREADABLE)
 }
 
-fn parse(bytes: &[u8]) -> Option<Pairs> {
+fn parse(bytes: &[u8]) -> Option<Vec<HeaderPair<'_>>> {
     let (count, rest) = number(bytes)?;
     let sizes_len = count.checked_mul(8)?;
     let (mut sizes, mut data) = rest.split_at_checked(sizes_len)?;
@@ -37,10 +47,10 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*head)).ok()?, rest))
 }
 
-fn text(bytes: &[u8], len: usize) -> Option<(Vec<u8>, &[u8])> {
+fn text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(len)?;
     let (zero, rest) = rest.split_first()?;
-    (*zero == 0).then(|| (text.to_vec(), rest))
+    (*zero == 0).then_some((text, rest))
 }
 
 /// The wire form of `pairs`; names and values longer than 4 GiB do not exist in a 32-bit guest.
@@ -67,17 +77,15 @@ mod tests {
     #[test]
     fn a_map_reads_back_as_it_was_written() {
         let pairs: [(&[u8], &[u8]); 3] = [(b":path", b"/"), (b"x", b"\xff\x00"), (b"x", b"")];
-        let read = read(&write(&pairs)).unwrap();
-        let expected: Pairs = pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        assert_eq!(read, expected);
+        assert_eq!(Headers(write(&pairs)).list().unwrap(), pairs);
     }
 
     #[test]
     fn a_map_cut_anywhere_is_refused() {
         let whole = write(&[(b"name", b"value"), (b"n", b"v")]);
         for end in 1..whole.len() {
-            assert_eq!(read(&whole[..end]), Err(Refused::UNREADABLE), "{end}");
+            assert_eq!(Headers(whole[..end].to_vec()).list(), Err(Refused::UNREADABLE), "{end}");
         }
-        assert_eq!(read(&[0xff; 64]), Err(Refused::UNREADABLE));
+        assert_eq!(Headers(vec![0xff; 64]).list(), Err(Refused::UNREADABLE));
     }
 }

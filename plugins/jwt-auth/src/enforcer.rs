@@ -56,6 +56,7 @@ impl Enforcer {
 
     fn judge(&self, stream: u32) -> Result<Verdict, Refused> {
         let headers = http::headers(Map::RequestHeaders)?;
+        let headers = headers.list()?;
         let request = Request::new(&headers);
         let now = abi::now()?;
         for _ in 0..JUDGEMENTS {
@@ -141,8 +142,8 @@ impl Enforcer {
 
     /// Answers the request of the effective context, which waited in vain.
     pub(crate) fn refuse(&self, denial: &Denial) {
-        let answered =
-            http::headers(Map::RequestHeaders).and_then(|headers| self.deny(&Request::new(&headers), denial));
+        let answered = http::headers(Map::RequestHeaders)
+            .and_then(|headers| self.deny(&Request::new(&headers.list()?), denial));
         if let Err(refused) = answered {
             self.fail(refused);
         }

@@ -87,7 +87,7 @@ impl HttpContext for Filter {
         let cleaned = http::headers(Map::RequestTrailers).and_then(|trailers| {
             enforcer
                 .policy
-                .spoofed(&Request::new(&trailers))
+                .spoofed(&Request::new(&trailers.list()?))
                 .iter()
                 .try_for_each(|name| http::remove_header(Map::RequestTrailers, name))
         });

@@ -391,13 +391,13 @@ fn response(limit: usize, headers: bool, body: usize) -> Result<(u16, ResponseHe
         return Err("the connection was reset".into());
     }
     let headers = http::headers(Map::CallResponseHeaders).map_err(|refused| refused.to_string())?;
-    let status = headers.iter().find(|(name, _)| name == b":status").map(|(_, value)| value);
+    let headers = headers.list().map_err(|refused| refused.to_string())?;
+    let status = headers.iter().find(|(name, _)| *name == b":status").map(|(_, value)| *value);
     let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     let status = status.ok_or("the answer has no status")?;
     let body =
         http::call_response_body(body.min(limit.saturating_add(1))).map_err(|refused| refused.to_string())?;
-    let pairs = headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-    Ok((status, ResponseHeaders::from_pairs(pairs), body))
+    Ok((status, ResponseHeaders::from_pairs(headers.iter().copied()), body))
 }
 
 /// What a refusal to wait means for the client.

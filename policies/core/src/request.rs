@@ -5,24 +5,29 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use crate::{Code, Denial, header};
 
 /// A header's name and value as they came: any bytes, repeated names kept, in order.
-pub type HeaderPair = (Vec<u8>, Vec<u8>);
+pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
+
+/// `headers` by reference, as a [`Request`] takes them.
+pub fn borrowed<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<HeaderPair<'_>> {
+    headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
+}
 
 /// What a decision looks at: the header list with HTTP/2 pseudo headers, as Envoy gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    headers: &'r [HeaderPair],
+    headers: &'r [HeaderPair<'r>],
 }
 
 impl<'r> Request<'r> {
     /// A request with these headers, `:method`, `:path` and `:authority` among them.
     #[must_use]
-    pub const fn new(headers: &'r [HeaderPair]) -> Self {
+    pub const fn new(headers: &'r [HeaderPair<'r>]) -> Self {
         Self { headers }
     }
 
     /// Every header, in order, repeated names kept.
     #[must_use]
-    pub const fn headers(&self) -> &'r [HeaderPair] {
+    pub const fn headers(&self) -> &'r [HeaderPair<'r>] {
         self.headers
     }
 

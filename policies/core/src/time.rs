@@ -20,8 +20,8 @@ impl UnixTime {
     /// The time `seconds` after the epoch.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {
-        // An i64 times 10^9 always fits an i128.
-        Self((seconds as i128).saturating_mul(NANOS_PER_SECOND))
+        // An i64 times 10^9 always fits an i128, so nothing wraps.
+        Self((seconds as i128).wrapping_mul(NANOS_PER_SECOND))
     }
 
     /// The time `nanos` nanoseconds after the epoch.

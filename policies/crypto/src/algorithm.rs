@@ -59,10 +59,22 @@ impl Algorithm {
     /// `rs256` and `None` are nothing; `EdDSA` and `Ed25519` (RFC 9864 section 2.2) are the same.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        if name == "Ed25519" {
-            return Some(Self::EdDsa);
-        }
-        Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name)
+        Some(match name {
+            "RS256" => Self::Rs256,
+            "RS384" => Self::Rs384,
+            "RS512" => Self::Rs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
+            "ES256" => Self::Es256,
+            "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
+            "EdDSA" | "Ed25519" => Self::EdDsa,
+            "HS256" => Self::Hs256,
+            "HS384" => Self::Hs384,
+            "HS512" => Self::Hs512,
+            _ => return None,
+        })
     }
 
     /// The name in the IANA registry; [`Self::EdDsa`] has the one that issuers use, `EdDSA`.

@@ -15,6 +15,10 @@ const FAR_DIGITS: i64 = 28;
 /// `text` must be a number by the grammar of RFC 8259 section 6, as [`crate::json`] yields it;
 /// `None` otherwise.
 pub(crate) fn numeric_date(text: &str) -> Option<UnixTime> {
+    // What issuers write: whole seconds. A sign `+` is not in the grammar.
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Some(UnixTime::from_secs(seconds));
+    }
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),

@@ -14,7 +14,7 @@ use crate::{
     permit::{Identity, Permit},
     policy::{Issuer, KeySource, Keys, Missing, Need, Policy},
     request::Request,
-    rules::{Reading, Requirement, Rule},
+    rules::{Accepted, Reading, Requirement, Rule},
     token::{Candidates, Compact, Header, RawHeader, Unverified, within},
 };
 
@@ -35,7 +35,7 @@ struct Proven<'d> {
     issuer: &'d Issuer,
     payload: Vec<u8>,
     headers: Vec<(HeaderName, Vec<u8>)>,
-    location: Location,
+    location: &'d Location,
 }
 
 impl<'d> Judge<'d> {
@@ -97,7 +97,7 @@ impl<'d> Judge<'d> {
             Ok(Requirement::Optional(issuers)) => self.one_of(run, Ok(issuers), false).map(one),
             Ok(Requirement::All(issuers)) => {
                 let mut all = Ok(Vec::with_capacity(issuers.len()));
-                for issuer in issuers.chunks(1) {
+                for issuer in issuers {
                     run.note(|| Note::TokenOf(self.name(issuer)));
                     let proven = self.one_of(run, Ok(issuer), true)?;
                     all = both(all, proven).map(|(mut all, proven)| {
@@ -111,8 +111,8 @@ impl<'d> Judge<'d> {
         }
     }
 
-    fn name(&self, issuer: &[usize]) -> String {
-        let issuer = issuer.first().and_then(|index| self.policy.issuers.get(*index));
+    fn name(&self, issuer: &Accepted) -> String {
+        let issuer = issuer.issuers().first().and_then(|index| self.policy.issuers.get(*index));
         issuer.map(|issuer| issuer.name.clone()).unwrap_or_default()
     }
 
@@ -121,33 +121,27 @@ impl<'d> Judge<'d> {
     fn one_of<R: Run>(
         &self,
         run: &mut R,
-        issuers: Reached<&'d [usize], R>,
+        issuers: Reached<&'d Accepted, R>,
         needed: bool,
     ) -> Ran<Option<Proven<'d>>, R> {
-        let found = self.check(run, Check::Token, issuers, |issuers| match self.find(issuers)? {
-            None if needed => {
-                Err(Denial::new(Code::MissingToken, "no token in the configured places").into())
+        let found = self.check(run, Check::Token, issuers, |issuers| {
+            match locations::find_one(issuers.places(), &self.request)? {
+                None if needed => {
+                    Err(Denial::new(Code::MissingToken, "no token in the configured places").into())
+                }
+                found => Ok(found),
             }
-            found => Ok(found),
         })?;
         let Some(found) = found.transpose() else { return Ok(Ok(None)) };
         Ok(self.verify(run, both(found, issuers))?.map(Some))
     }
 
-    fn find(&self, issuers: &[usize]) -> Result<Option<Found<'d>>, Denial> {
-        let mut places: Vec<&Location> = Vec::new();
-        for location in
-            issuers.iter().filter_map(|index| self.policy.issuers.get(*index)).flat_map(|i| &i.locations)
-        {
-            if !places.contains(&location) {
-                places.push(location);
-            }
-        }
-        locations::find_one(&places, &self.request)
-    }
-
     /// Everything about one token.
-    fn verify<R: Run>(&self, run: &mut R, found: Reached<(Found<'d>, &'d [usize]), R>) -> Ran<Proven<'d>, R> {
+    fn verify<R: Run>(
+        &self,
+        run: &mut R,
+        found: Reached<(Found<'d>, &'d Accepted), R>,
+    ) -> Ran<Proven<'d>, R> {
         let found = self.check(run, Check::Size, found, |found| {
             within(found.0.token, self.policy.limits.token_bytes)?;
             Ok(found)
@@ -155,12 +149,12 @@ impl<'d> Judge<'d> {
         let compact =
             self.check(run, Check::Form, of(&found), |(found, _)| Ok(Compact::parse(found.token)?))?;
         let header =
-            self.check(run, Check::Header, of(&compact), |compact| Ok(RawHeader::parse(&compact.header)?))?;
+            self.check(run, Check::Header, of(&compact), |compact| Ok(RawHeader::parse(compact.header())?))?;
         let claims =
-            self.check(run, Check::Claims, of(&compact), |compact| Ok(Claims::parse(&compact.payload)?))?;
+            self.check(run, Check::Claims, of(&compact), |compact| Ok(Claims::parse(compact.payload())?))?;
         let issuer =
             self.check(run, Check::Issuer, both(of(&claims), of(&found)), |(claims, (found, issuers))| {
-                Ok(self.issuer(claims, issuers, &found.location)?)
+                Ok(self.issuer(claims, issuers, found.location)?)
             })?;
         let extensions =
             self.check(run, Check::Extensions, of(&header), |header| Ok(header.check_extensions()?))?;
@@ -175,7 +169,7 @@ impl<'d> Judge<'d> {
         let key = self.signature(run, issuer, header, of(&compact))?;
         let holds = self.claims(run, issuer, of(&claims))?;
         let headers = both(both(of(&claims), issuer), both(of(&compact), key)).map(
-            |((claims, (_, issuer)), (compact, _))| issuer.forward.render(&compact.payload, claims.all()),
+            |((claims, (_, issuer)), (compact, _))| issuer.forward.render(compact.payload(), claims.all()),
         );
         let token = both(both(headers, issuer), both(found, compact));
         Ok(extensions.and(typ).and(holds).and(token).map(
@@ -183,7 +177,7 @@ impl<'d> Judge<'d> {
                 issuer,
                 headers,
                 location: found.location,
-                payload: compact.payload,
+                payload: compact.payload().into(),
             },
         ))
     }
@@ -256,12 +250,12 @@ impl<'d> Judge<'d> {
     fn issuer(
         &self,
         claims: &Claims<'_>,
-        allowed: &[usize],
+        allowed: &Accepted,
         location: &Location,
     ) -> Result<(usize, &'d Issuer), Denial> {
         let index = claims.issuer().and_then(|identifier| self.policy.by_identifier.get(identifier)).copied();
         index
-            .filter(|index| allowed.contains(index))
+            .filter(|index| allowed.contains(*index))
             .and_then(|index| Some((index, self.policy.issuers.get(index)?)))
             .filter(|(_, issuer)| issuer.locations.contains(location))
             .ok_or_else(|| Denial::new(Code::IssuerMismatch, "`iss` is not an issuer of this rule"))
@@ -270,7 +264,7 @@ impl<'d> Judge<'d> {
     fn permit(&self, proven: Vec<Proven<'_>>) -> Permit {
         let mut changes = Changes { remove: self.policy.spoofed(&self.request), set: Vec::new() };
         let stripped: Vec<_> =
-            proven.iter().filter(|p| !p.issuer.forward.token).map(|proven| &proven.location).collect();
+            proven.iter().filter(|p| !p.issuer.forward.token).map(|proven| proven.location).collect();
         locations::strip(&stripped, &self.request, &mut changes);
         let mut identities = Vec::with_capacity(proven.len());
         for token in proven {

@@ -21,6 +21,7 @@
 
 extern crate alloc;
 
+mod base64url;
 mod check;
 mod claims;
 pub mod config;

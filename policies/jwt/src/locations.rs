@@ -23,7 +23,7 @@ pub(crate) enum Location {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found<'r> {
     pub(crate) token: &'r [u8],
-    pub(crate) location: Location,
+    pub(crate) location: &'r Location,
 }
 
 /// The only token in `locations`, or none.
@@ -31,29 +31,37 @@ pub(crate) struct Found<'r> {
 /// Two tokens are refused even if they are equal or one is broken: which of them the upstream
 /// would act on is not for an attacker to choose (CVE-2025-64527 is this path in jwt_authn).
 pub(crate) fn find_one<'r>(
-    locations: &[&Location],
+    locations: &'r [Location],
     request: &Request<'r>,
 ) -> Result<Option<Found<'r>>, Denial> {
     let mut found: Option<Found<'r>> = None;
     for location in locations {
-        for token in location.tokens(request)? {
+        location.tokens(request, |token| {
             if found.is_some() {
                 return Err(Denial::new(Code::MultipleTokens, "more than one token in the request"));
             }
-            found = Some(Found { token, location: (*location).clone() });
-        }
+            found = Some(Found { token, location });
+            Ok(())
+        })?;
     }
     Ok(found)
 }
 
 impl Location {
-    fn tokens<'r>(&self, request: &Request<'r>) -> Result<Vec<&'r [u8]>, Denial> {
-        Ok(match self {
-            Self::Authorization { scheme } => authorization(scheme, request)?.into_iter().collect(),
-            Self::Header { name, prefix } => header(name, prefix, request)?.into_iter().collect(),
-            Self::Cookie { name } => cookies(request).filter_map(|cookie| value_of(cookie, name)).collect(),
-            Self::Query { name } => query_tokens(name, request)?,
-        })
+    /// Gives each token in this place to `take`.
+    fn tokens<'r>(
+        &self,
+        request: &Request<'r>,
+        take: impl FnMut(&'r [u8]) -> Result<(), Denial>,
+    ) -> Result<(), Denial> {
+        match self {
+            Self::Authorization { scheme } => authorization(scheme, request)?.into_iter().try_for_each(take),
+            Self::Header { name, prefix } => header(name, prefix, request)?.into_iter().try_for_each(take),
+            Self::Cookie { name } => {
+                cookies(request).filter_map(|cookie| value_of(cookie, name)).try_for_each(take)
+            }
+            Self::Query { name } => query_tokens(name, request)?.try_for_each(take),
+        }
     }
 }
 
@@ -66,7 +74,7 @@ pub(crate) fn strip(locations: &[&Location], request: &Request<'_>, changes: &mu
             Location::Authorization { .. } => changes.remove("authorization"),
             Location::Header { name, .. } => {
                 let spelled = request.headers().iter().filter(|(own, _)| name.is_spelled(own));
-                changes.remove.extend(spelled.map(|(own, _)| own.clone()));
+                changes.remove.extend(spelled.map(|(own, _)| own.to_vec()));
             }
             Location::Cookie { name } => cookie_names.push(name.as_str()),
             Location::Query { name } => parameter_names.push(name.as_str()),
@@ -134,6 +142,9 @@ const fn is_scheme_byte(byte: u8) -> bool {
 /// Parameters (`Digest a="b", c="d"`) and JSON have commas too, but nothing after them that looks
 /// like a scheme.
 fn has_second(scheme: &str, value: &[u8]) -> bool {
+    if !value.contains(&b',') {
+        return false;
+    }
     let mut parts = value.split(|byte| *byte == b',').map(scheme_of);
     let ours = |own: Option<&[u8]>| own.is_some_and(|own| own.eq_ignore_ascii_case(scheme.as_bytes()));
     let first = parts.next().flatten();
@@ -149,7 +160,7 @@ fn scheme_of(part: &[u8]) -> Option<&[u8]> {
 /// A header of its own, in any spelling that an upstream could take for it.
 fn header<'r>(name: &HeaderName, prefix: &str, request: &Request<'r>) -> Result<Option<&'r [u8]>, Denial> {
     let mut values =
-        request.headers().iter().filter(|(own, _)| name.is_spelled(own)).map(|(_, value)| value.as_slice());
+        request.headers().iter().filter(|(own, _)| name.is_spelled(own)).map(|(_, value)| *value);
     match (values.next(), values.next()) {
         (value, None) => Ok(value.and_then(|value| value.strip_prefix(prefix.as_bytes()))),
         _ => Err(Denial::new(Code::MultipleTokens, format!("`{name}` is repeated"))),
@@ -178,10 +189,10 @@ fn value_of<'r>(cookie: &'r [u8], name: &str) -> Option<&'r [u8]> {
     (own.trim_ascii() == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
 }
 
-fn query_tokens<'r>(name: &str, request: &Request<'r>) -> Result<Vec<&'r [u8]>, Denial> {
+fn query_tokens<'r>(name: &str, request: &Request<'r>) -> Result<impl Iterator<Item = &'r [u8]>, Denial> {
     let (_, query) = request.path_and_query()?;
-    let parameters = query.unwrap_or_default().split(['&', ';']).filter(|pair| names(pair, name));
-    Ok(parameters.map(|pair| pair.split_once('=').map_or("", |(_, value)| value).as_bytes()).collect())
+    let parameters = query.unwrap_or_default().split(['&', ';']).filter(move |pair| names(pair, name));
+    Ok(parameters.map(|pair| pair.split_once('=').map_or("", |(_, value)| value).as_bytes()))
 }
 
 /// Whether `pair` is a parameter called `name` for any upstream: names are compared decoded.
@@ -221,19 +232,19 @@ mod tests {
     use alloc::{string::ToString, vec};
 
     use super::*;
-    use crate::request::HeaderPair;
+    use portcullis_core::HeaderPair;
 
     fn bearer() -> Location {
         Location::Authorization { scheme: "Bearer".into() }
     }
 
-    fn headers(pairs: &[(&str, &str)]) -> Vec<HeaderPair> {
-        pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    fn headers<'p>(pairs: &[(&'p str, &'p str)]) -> Vec<HeaderPair<'p>> {
+        pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
     }
 
     fn find(location: &Location, pairs: &[(&str, &str)]) -> Result<Option<String>, Code> {
         let headers = headers(pairs);
-        find_one(&[location], &Request::new(&headers))
+        find_one(core::slice::from_ref(location), &Request::new(&headers))
             .map(|found| found.map(|found| core::str::from_utf8(found.token).unwrap().to_string()))
             .map_err(|denial| denial.code())
     }
@@ -300,7 +311,8 @@ mod tests {
     fn tokens_in_two_places_are_refused() {
         let headers = headers(&[("authorization", "Bearer a.b.c"), ("x-token", "a.b.c")]);
         let other = Location::Header { name: HeaderName::new("x-token").unwrap(), prefix: String::new() };
-        let found = find_one(&[&bearer(), &other], &Request::new(&headers));
+        let locations = [bearer(), other];
+        let found = find_one(&locations, &Request::new(&headers));
         assert_eq!(found.map_err(|denial| denial.code()), Err(Code::MultipleTokens));
     }
 }

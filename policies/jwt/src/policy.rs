@@ -153,7 +153,7 @@ impl Policy {
     #[must_use]
     pub fn spoofed(&self, request: &Request<'_>) -> Vec<Vec<u8>> {
         let ours = |name: &[u8]| self.owned.iter().any(|own| own.is_spelled(name));
-        request.headers().iter().map(|(name, _)| name).filter(|name| ours(name)).cloned().collect()
+        request.headers().iter().map(|(name, _)| *name).filter(|name| ours(name)).map(Into::into).collect()
     }
 
     /// Judges `request` at the time `now`.

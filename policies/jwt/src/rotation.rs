@@ -165,7 +165,7 @@ pub fn signer(token: &[u8], set: &KeySet, verifier: &dyn Verifier) -> Result<Key
     within(token, MAX_SAMPLE_BYTES)?;
     let compact = Compact::parse(token)?;
     let types = Types { accepted: Vec::from(["jwt".into(), "at+jwt".into()]), absent: true };
-    let header = RawHeader::parse(&compact.header)?;
+    let header = RawHeader::parse(compact.header())?;
     let header = header.check(Algorithm::ALL, &types)?;
     let code = |why| match why {
         Unverified::NoKey => Code::KidNotFound,

@@ -4,7 +4,11 @@ use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use portcullis_core::Denial;
 
-use crate::request::{self, Request};
+use crate::{
+    locations::Location,
+    policy::Issuer,
+    request::{self, Request},
+};
 
 /// One rule: what it matches, and what it demands.
 #[derive(Clone, Debug)]
@@ -17,17 +21,51 @@ pub(crate) struct Rule {
     pub(crate) scopes: Vec<String>,
 }
 
-/// Whose token a rule demands; issuers by their index in the configuration.
+/// Whose token a rule demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Requirement {
     /// One token of one of these.
-    Any(Vec<usize>),
+    Any(Accepted),
     /// A token of each of these.
-    All(Vec<usize>),
+    All(Vec<Accepted>),
     /// None, or one token of one of these: a token that is there must be good.
-    Optional(Vec<usize>),
+    Optional(Accepted),
     /// No token is looked for.
     Nothing,
+}
+
+/// Issuers of which one token is accepted, and all the places where theirs are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    issuers: Vec<usize>,
+    places: Vec<Location>,
+}
+
+impl Accepted {
+    /// Those of `issuers` that `wanted` names by their index.
+    pub(crate) fn new(mut wanted: Vec<usize>, issuers: &[Issuer]) -> Self {
+        wanted.sort_unstable();
+        let mut places: Vec<Location> = Vec::new();
+        for location in wanted.iter().filter_map(|index| issuers.get(*index)).flat_map(|i| &i.locations) {
+            if !places.contains(location) {
+                places.push(location.clone());
+            }
+        }
+        Self { issuers: wanted, places }
+    }
+
+    pub(crate) fn contains(&self, issuer: usize) -> bool {
+        self.issuers.binary_search(&issuer).is_ok()
+    }
+
+    /// Indices in the configuration, in ascending order.
+    pub(crate) fn issuers(&self) -> &[usize] {
+        &self.issuers
+    }
+
+    pub(crate) fn places(&self) -> &[Location] {
+        &self.places
+    }
 }
 
 /// A host name, or `*.base` for exactly one label more.

@@ -3,13 +3,13 @@
 //! Everything here runs on bytes that an attacker chose, before any signature is checked: it only
 //! parses, with the token's length as the bound of all work.
 
-use alloc::{format, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use portcullis_core::{Code, Denial};
 use portcullis_crypto::{Algorithm, Verifier, VerifyError};
 
 use crate::{
+    base64url,
     json::{self, Object, Value},
     jwks::{JsonWebKey, KeySet},
 };
@@ -18,31 +18,46 @@ use crate::{
 /// algorithm where the token names none (RFC 7515 section 4.1.4 leaves that open).
 pub const MAX_TRIES: usize = 4;
 
-/// The three segments, decoded.
+/// The three segments, decoded one after the other.
 pub(crate) struct Compact<'t> {
-    pub(crate) header: Vec<u8>,
-    pub(crate) payload: Vec<u8>,
-    signature: Vec<u8>,
+    bytes: Vec<u8>,
+    header: usize,
+    payload: usize,
+    signature: usize,
     signing_input: &'t [u8],
 }
 
 impl<'t> Compact<'t> {
     /// Splits and decodes `token`.
     pub(crate) fn parse(token: &'t [u8]) -> Result<Self, Denial> {
-        let mut segments = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (segments.next(), segments.next(), segments.next(), segments.next())
-        else {
-            return Err(malformed("not three segments separated by dots"));
-        };
+        // Three bytes for each group of four characters, of which each segment may begin one.
+        let mut bytes = vec![0; (token.len() / 4).saturating_add(3).saturating_mul(3)];
+        let (header, rest) = segment("header", token, &mut bytes)?;
+        let rest = rest.strip_prefix(b".").ok_or_else(|| malformed(SEGMENTS))?;
+        let (payload, rest) = segment("payload", rest, bytes.get_mut(header..).unwrap_or_default())?;
         // The signed part is the token as it was sent: RFC 7515 section 5.2 step 8.
-        let signed = header.len().saturating_add(1).saturating_add(payload.len());
-        Ok(Self {
-            header: segment("header", header)?,
-            payload: segment("payload", payload)?,
-            signature: segment("signature", signature)?,
-            signing_input: token.get(..signed).unwrap_or_default(),
-        })
+        let signed = token.len().saturating_sub(rest.len());
+        let rest = rest.strip_prefix(b".").ok_or_else(|| malformed(SEGMENTS))?;
+        let payload = header.saturating_add(payload);
+        let (signature, rest) = segment("signature", rest, bytes.get_mut(payload..).unwrap_or_default())?;
+        if !rest.is_empty() {
+            return Err(malformed(SEGMENTS));
+        }
+        let signature = payload.saturating_add(signature);
+        let signing_input = token.get(..signed).unwrap_or_default();
+        Ok(Self { bytes, header, payload, signature, signing_input })
+    }
+
+    pub(crate) fn header(&self) -> &[u8] {
+        self.bytes.get(..self.header).unwrap_or_default()
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.header..self.payload).unwrap_or_default()
+    }
+
+    fn signature(&self) -> &[u8] {
+        self.bytes.get(self.payload..self.signature).unwrap_or_default()
     }
 
     /// The first of `candidates` that the signature was made with.
@@ -52,8 +67,8 @@ impl<'t> Compact<'t> {
         algorithm: Algorithm,
         verifier: &dyn Verifier,
     ) -> Result<&'k JsonWebKey, Unverified> {
-        for key in candidates.0 {
-            match verifier.verify(key.key(), algorithm, self.signing_input, &self.signature) {
+        for key in candidates.0.into_iter().flatten() {
+            match verifier.verify(key.key(), algorithm, self.signing_input, self.signature()) {
                 Ok(()) => return Ok(key),
                 Err(VerifyError::Unavailable) => return Err(Unverified::Unavailable),
                 Err(_) => {}
@@ -97,7 +112,7 @@ pub fn verify_jws(
 ) -> Result<Vec<u8>, Denial> {
     let compact = Compact::parse(token)?;
     let types = Types { accepted: Vec::from(["jwt".into()]), absent: true };
-    let header = RawHeader::parse(&compact.header)?;
+    let header = RawHeader::parse(compact.header())?;
     let header = header.check(algorithms, &types)?;
     compact.signer(header, set, verifier).map_err(|why| {
         let code = match why {
@@ -108,15 +123,15 @@ pub fn verify_jws(
         };
         Denial::new(code, "the signature does not hold")
     })?;
-    Ok(compact.payload)
+    Ok(compact.payload().into())
 }
 
-/// Base64url without padding and with zero trailing bits (RFC 7515 section 2, RFC 4648 section
-/// 3.5): one token has one spelling, so none slips past a deny list by re-encoding.
-fn segment(name: &str, text: &[u8]) -> Result<Vec<u8>, Denial> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|error| malformed(format!("the {name} segment is not canonical base64url: {error}")))
+const SEGMENTS: &str = "not three segments of base64url separated by dots";
+
+/// The segment at the front of `text`, decoded to the front of `out`, its length, and what follows.
+fn segment<'t>(name: &str, text: &'t [u8], out: &mut [u8]) -> Result<(usize, &'t [u8]), Denial> {
+    base64url::decode(text, out)
+        .ok_or_else(|| malformed(format!("the {name} segment is not canonical base64url")))
 }
 
 fn malformed(detail: impl Into<alloc::borrow::Cow<'static, str>>) -> Denial {
@@ -137,17 +152,19 @@ pub(crate) enum Unverified {
 }
 
 /// The keys to try, at most [`MAX_TRIES`].
-pub(crate) struct Candidates<'k>(Vec<&'k JsonWebKey>);
+pub(crate) struct Candidates<'k>([Option<&'k JsonWebKey>; MAX_TRIES]);
 
 impl<'k> Candidates<'k> {
     /// The keys of `set` that `header` points at.
     pub(crate) fn new(set: &'k KeySet, header: Header<'_>) -> Result<Self, Unverified> {
         let permits = |key: &&'k JsonWebKey| key.permits(header.algorithm);
-        let keys: Vec<_> = match header.kid {
-            Some(kid) => set.by_kid(kid).filter(permits).take(MAX_TRIES).collect(),
-            None => set.keys().iter().filter(permits).take(MAX_TRIES).collect(),
-        };
-        if !keys.is_empty() {
+        let mut keys = [None; MAX_TRIES];
+        let places = keys.iter_mut();
+        match header.kid {
+            Some(kid) => places.zip(set.by_kid(kid).filter(permits)).for_each(|(at, key)| *at = Some(key)),
+            None => places.zip(set.keys().iter().filter(permits)).for_each(|(at, key)| *at = Some(key)),
+        }
+        if keys.iter().any(Option::is_some) {
             return Ok(Self(keys));
         }
         let known =
@@ -234,16 +251,27 @@ pub(crate) struct Types {
 impl Types {
     fn check(&self, typ: Option<&str>, cty: Option<&str>) -> Result<(), Denial> {
         // A nested token's payload is another token, not claims (RFC 7519 section 5.2).
-        if cty.is_some_and(|cty| matches!(media_type(cty).as_str(), "jwt" | "jose" | "jose+json")) {
+        let nested = |cty| ["jwt", "jose", "jose+json"].iter().any(|own| is_media_type(cty, own));
+        if cty.is_some_and(nested) {
             return Err(Denial::new(Code::TypeMismatch, "`cty` says that the payload is another token"));
         }
         match typ {
             None if self.absent => Ok(()),
             None => Err(Denial::new(Code::TypeMismatch, "`typ` is absent")),
-            Some(typ) if self.accepted.contains(&media_type(typ)) => Ok(()),
+            Some(typ) if self.accepted.iter().any(|own| is_media_type(typ, own)) => Ok(()),
             Some(_) => Err(Denial::new(Code::TypeMismatch, "`typ` is not one that the issuer uses")),
         }
     }
+}
+
+/// Whether `text` is the media type `own`, which is as [`media_type`] makes it.
+fn is_media_type(text: &str, own: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let rest = match text.split_at_checked(PREFIX.len()) {
+        Some((head, rest)) if head.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => text,
+    };
+    rest.eq_ignore_ascii_case(own)
 }
 
 /// `text` in lower case without the prefix `application/`.

@@ -19,7 +19,7 @@ use crate::{
     jwks::{self, KeySet, Origin},
     locations::Location,
     policy::{Issuer, Keys, Limits, Policy},
-    rules::{HostPattern, Part, PathPattern, Requirement, Rule, Rules},
+    rules::{Accepted, HostPattern, Part, PathPattern, Requirement, Rule, Rules},
     token::{Types, media_type},
 };
 
@@ -440,14 +440,18 @@ fn requirement(
         })
     };
     Ok(match raw {
-        raw::Require::Any(wanted) => Requirement::Any(lookup("any", wanted)?),
-        raw::Require::Optional(wanted) => Requirement::Optional(lookup("optional", wanted)?),
+        raw::Require::Any(wanted) => Requirement::Any(Accepted::new(lookup("any", wanted)?, issuers)),
+        raw::Require::Optional(wanted) => {
+            Requirement::Optional(Accepted::new(lookup("optional", wanted)?, issuers))
+        }
         raw::Require::All(wanted) => {
             let wanted = lookup("all", wanted)?;
             let path = format!("{path}.all");
             refuse_shared_places(&path, &wanted, issuers)?;
             refuse_shared_headers(&path, &wanted, issuers)?;
-            Requirement::All(wanted)
+            Requirement::All(
+                wanted.into_iter().map(|index| Accepted::new(Vec::from([index]), issuers)).collect(),
+            )
         }
         raw::Require::None => Requirement::Nothing,
     })

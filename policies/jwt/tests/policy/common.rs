@@ -47,8 +47,8 @@ pub fn claims(more: &str) -> String {
     format!(r#"{{"iss":"https://issuer","aud":"api","sub":"alice","exp":{}{more}}}"#, NOW + 300)
 }
 
-pub fn headers(pairs: &[(&str, &str)]) -> Vec<HeaderPair> {
-    pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+pub fn headers<'p>(pairs: &[(&'p str, &'p str)]) -> Vec<HeaderPair<'p>> {
+    pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
 }
 
 pub fn decide(policy: &Policy, pairs: &[(&str, &str)]) -> Decision {

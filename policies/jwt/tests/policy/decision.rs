@@ -96,7 +96,8 @@ fn a_changed_character_anywhere_denies() {
             let mut bytes = good.clone().into_bytes();
             bytes[at] = new;
             let mut pairs = headers(&[(":method", "GET"), (":path", "/"), (":authority", "a")]);
-            pairs.push((b"authorization".to_vec(), [b"Bearer ", bytes.as_slice()].concat()));
+            let authorization = [b"Bearer ", bytes.as_slice()].concat();
+            pairs.push((b"authorization", &authorization));
             let decision = policy.decide(
                 &Request::new(&pairs),
                 &crate::common::NoKeys,

@@ -61,9 +61,9 @@ const DOCUMENTS: [&str; 12] = [
 fn every_document_cut_or_with_one_byte_changed_is_read_as_serde_json_reads_it() {
     // What the grammar is made of, and neighbours of its limits.
     let changes: Vec<&str> = [
-        "{", "}", "[", "]", ",", ":", "\"", "\\", "/", "u", "d", "D", "e", "E", "+", "-", ".", "0", "1",
-        "9", "t", "n", " ", "\t", "\n", "\u{c}", "\u{1f}", "\u{7f}", "\u{80}", "\u{feff}", "\u{0}", "a",
-        "8", "c", "😀",
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "/", "u", "d", "D", "e", "E", "+", "-", ".", "0", "1", "9",
+        "t", "n", " ", "\t", "\n", "\u{c}", "\u{1f}", "\u{7f}", "\u{80}", "\u{feff}", "\u{0}", "a", "8", "c",
+        "😀",
     ]
     .into();
     for text in DOCUMENTS {
@@ -71,13 +71,15 @@ fn every_document_cut_or_with_one_byte_changed_is_read_as_serde_json_reads_it() 
         let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
         for at in places {
             let (head, tail) = text.split_at(at);
-            let width = tail.chars().next().map_or(0, char::len_utf8);
+            let mut shorter = tail.chars();
+            shorter.next();
+            let shorter = shorter.as_str();
             compare(head);
             compare(tail);
-            compare(&format!("{head}{}", &tail[width..]));
+            compare(&format!("{head}{shorter}"));
             for change in &changes {
                 compare(&format!("{head}{change}{tail}"));
-                compare(&format!("{head}{change}{}", &tail[width..]));
+                compare(&format!("{head}{change}{shorter}"));
             }
         }
     }
