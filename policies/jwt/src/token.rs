@@ -152,6 +152,7 @@ pub(crate) enum Unverified {
 }
 
 /// The keys to try, at most [`MAX_TRIES`].
+#[derive(Clone, Copy)]
 pub(crate) struct Candidates<'k>([Option<&'k JsonWebKey>; MAX_TRIES]);
 
 impl<'k> Candidates<'k> {

@@ -146,7 +146,7 @@ pub struct Cleaned {
     /// Names of headers to remove, all of each name.
     pub remove: Vec<Vec<u8>>,
     /// Headers to add afterwards, a line each.
-    pub add: Vec<HeaderPair>,
+    pub add: Vec<(Vec<u8>, Vec<u8>)>,
     /// What was found, each once.
     pub findings: Vec<Finding>,
 }
@@ -172,7 +172,7 @@ impl Firewall {
     /// A [`Denial`] to answer with in place of the response.
     pub fn clean(
         &self,
-        headers: &[HeaderPair],
+        headers: &[HeaderPair<'_>],
         shared: bool,
         own: &dyn Ownership,
     ) -> Result<Cleaned, Denial> {
@@ -207,7 +207,7 @@ impl Firewall {
     /// the host that set it (RFC 6265 section 5.3).
     fn cookies(
         &self,
-        headers: &[HeaderPair],
+        headers: &[HeaderPair<'_>],
         own: &dyn Ownership,
         cleaned: &mut Cleaned,
     ) -> Result<(), Denial> {
@@ -232,21 +232,21 @@ impl Firewall {
 impl Cleaned {
     /// The names in a map of trailers that must not leave.
     #[must_use]
-    pub fn of_trailers(trailers: &[HeaderPair], own: &dyn Ownership) -> Self {
+    pub fn of_trailers(trailers: &[HeaderPair<'_>], own: &dyn Ownership) -> Self {
         let mut cleaned = Self::default();
         cleaned.owned(trailers, own);
         cleaned
     }
 
-    fn owned(&mut self, headers: &[HeaderPair], own: &dyn Ownership) {
-        let names = headers.iter().map(|(name, _)| name).filter(|name| own.owns_header(name));
-        self.remove.extend(names.cloned());
+    fn owned(&mut self, headers: &[HeaderPair<'_>], own: &dyn Ownership) {
+        let names = headers.iter().map(|(name, _)| *name).filter(|name| own.owns_header(name));
+        self.remove.extend(names.map(Into::into));
         if !self.remove.is_empty() {
             self.findings.push(Finding::OwnedHeader);
         }
     }
 
-    fn uncache(&mut self, headers: &[HeaderPair]) {
+    fn uncache(&mut self, headers: &[HeaderPair<'_>]) {
         let mut said: Vec<&[u8]> = header::values(headers, "cache-control").collect();
         let uncached = said.pop().is_some_and(is_uncached) && said.is_empty();
         let mut others = false;

@@ -1,6 +1,6 @@
 //! The response side: what may leave with an answer to a tenant's request.
 
-use portcullis_core::{Code, HeaderPair};
+use portcullis_core::{Code, HeaderPair, request::borrowed};
 use portcullis_tenant::firewall::{Cleaned, Finding, Firewall, Ownership, Whose};
 
 /// A request to `acme.app.test`; tenants are below `app.test`, and `/t/{tenant}/` names them as well.
@@ -31,8 +31,8 @@ impl Ownership for Acme {
     }
 }
 
-fn pairs(headers: &[(&str, &str)]) -> Vec<HeaderPair> {
-    headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+fn pairs<'h>(headers: &[(&'h str, &'h str)]) -> Vec<HeaderPair<'h>> {
+    headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
 }
 
 fn firewall(json: &str) -> Firewall {
@@ -45,10 +45,11 @@ fn cleaned(json: &str, shared: bool, headers: &[(&str, &str)]) -> Result<(Vec<St
     let Cleaned { remove, add, findings } =
         firewall(json).clean(&headers, shared, &Acme).map_err(|denial| denial.code())?;
     let removed = |name: &[u8]| remove.iter().any(|own| own.eq_ignore_ascii_case(name));
-    let text = |(name, value): &HeaderPair| {
+    let text = |(name, value): HeaderPair<'_>| {
         format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
     };
-    let kept = headers.iter().filter(|(name, _)| !removed(name)).chain(&add).map(text).collect();
+    let add = borrowed(&add);
+    let kept = headers.into_iter().filter(|(name, _)| !removed(name)).chain(add).map(text).collect();
     Ok((kept, findings))
 }
 
@@ -225,10 +226,10 @@ fn bytes_that_are_no_text_pass_or_are_refused_and_never_panic() {
     for value in bytes {
         for name in ["location", "refresh", "set-cookie", "cache-control", "access-control-allow-origin"] {
             let headers = vec![(name.as_bytes().to_vec(), value.clone())];
-            let _ = firewall("{}").clean(&headers, false, &Acme);
+            let _ = firewall("{}").clean(&borrowed(&headers), false, &Acme);
         }
     }
     let domain = [("set-cookie".into(), b"a=1; Domain=\xff".to_vec())];
-    let Cleaned { add, .. } = firewall("{}").clean(&domain, false, &Acme).unwrap();
+    let Cleaned { add, .. } = firewall("{}").clean(&borrowed(&domain), false, &Acme).unwrap();
     assert!(add.contains(&(b"set-cookie".to_vec(), b"a=1".to_vec())));
 }
