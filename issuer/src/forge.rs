@@ -158,6 +158,9 @@ impl Scene {
         let header = self.header_bytes(mint, key)?;
         let payload = self.payload_bytes(mint)?;
         let mut local = self.variables.clone();
+        local.set("header-unclean", unclean(&header));
+        local.set("payload-unclean", unclean(&payload));
+        local.set("payload-odd", odd(&payload));
         local.set("header", base64url(&header));
         local.set("payload", base64url(&payload));
         let input = match &mint.signing_input {
@@ -165,15 +168,25 @@ impl Scene {
             None => local.expand("${header}.${payload}")?,
         };
         let signature = self.signature(mint, key, &header, &input)?;
-        let encoded = base64url(signature);
+        let encoded = base64url(&signature);
         let Some(text) = &mint.compact else {
             return Ok([&input, b".".as_slice(), encoded.as_bytes()].concat());
         };
         let (left, right) = encoded.split_at(encoded.len() / 2);
         local.set("signature-left", left);
         local.set("signature-right", right);
+        local.set("signature-unclean", unclean(&signature));
         local.set("signature", encoded.clone());
         local.expand(text)
+    }
+
+    /// A value with its variables filled in.
+    ///
+    /// # Errors
+    ///
+    /// [`ForgeError::Wrong`] for a variable that is not there.
+    pub fn fill(&self, value: &Value) -> Result<Value, ForgeError> {
+        self.value(value, Dates::AsText)
     }
 
     fn key(&self, name: &str) -> Result<&SigningKey, ForgeError> {
@@ -266,6 +279,35 @@ impl Scene {
             other => other.clone(),
         })
     }
+}
+
+/// The bytes in base64url with an unused bit set (RFC 4648 section 3.5). JSON text whose length
+/// leaves no bit unused gets a space behind.
+fn unclean(bytes: &[u8]) -> String {
+    let mut bytes = bytes.to_vec();
+    if bytes.len().is_multiple_of(3) {
+        bytes.push(b' ');
+    }
+    let mut text = base64url(&bytes);
+    // The alphabet runs from A; a last character with unused bits of zero is never its end.
+    if let Some(last) = text.pop() {
+        text.push(match last {
+            'Z' => 'a',
+            'z' => '0',
+            '9' => '-',
+            other => char::from(u8::try_from(other).map_or(b'B', |other| other.wrapping_add(1))),
+        });
+    }
+    text
+}
+
+/// The bytes in base64url with as many characters behind as make 4n+1 of them, which no bytes have.
+fn odd(bytes: &[u8]) -> String {
+    let mut text = base64url(bytes);
+    while text.len() % 4 != 1 {
+        text.push('A');
+    }
+    text
 }
 
 #[derive(Clone, Copy)]

@@ -1,10 +1,8 @@
-//! What a case is, and the list that the class files add to.
+//! What a case is.
 
 use std::fmt;
 
 use portcullis_core::Code;
-
-use super::Setup;
 
 /// A family of attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +15,8 @@ pub enum Class {
     Confusion,
     /// Signature values.
     Primitive,
+    /// Keys of the issuer's key set.
+    KeySet,
     /// Claims.
     Claims,
     /// The request around the token.
@@ -25,27 +25,42 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: &'static [Self] =
-        &[Self::Container, Self::Header, Self::Confusion, Self::Primitive, Self::Claims, Self::Request];
-}
+    pub const ALL: &'static [Self] = &[
+        Self::Container,
+        Self::Header,
+        Self::Confusion,
+        Self::Primitive,
+        Self::KeySet,
+        Self::Claims,
+        Self::Request,
+    ];
 
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// The name in reports and of the corpus's file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Container => "container",
             Self::Header => "header",
             Self::Confusion => "confusion",
             Self::Primitive => "primitive",
+            Self::KeySet => "keyset",
             Self::Claims => "claims",
             Self::Request => "request",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 /// What the gateway must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Let the request through to the upstream.
+    /// Let the request through to the upstream: a gateway that refuses everything is not secure,
+    /// it is broken.
     Allow,
     /// Refuse it with one of these codes. More than one stands where two checks are equally right
     /// and their order is not part of the contract.
@@ -110,84 +125,18 @@ pub struct UpstreamHeader {
 /// One request and the answer that it must get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// Unique in the catalogue.
-    pub name: &'static str,
+    /// Unique in the corpus, and stable.
+    pub id: String,
+    /// What it is, for people.
+    pub name: String,
     /// The family.
     pub class: Class,
     /// RFC section, CVE or test vector.
-    pub origin: &'static str,
+    pub origin: String,
     /// What to send.
     pub request: Request,
     /// What must come of it.
     pub expect: Expect,
     /// What the upstream must see, where the request is let through.
     pub upstream: Vec<UpstreamHeader>,
-}
-
-#[derive(Default)]
-pub(super) struct Cases {
-    cases: Vec<Case>,
-}
-
-impl Cases {
-    /// A bearer token that must be refused.
-    pub(super) fn deny(
-        &mut self,
-        class: Class,
-        name: &'static str,
-        origin: &'static str,
-        codes: &[Code],
-        token: impl AsRef<[u8]>,
-    ) {
-        self.deny_request(class, name, origin, codes, Request::get().bearer(token));
-    }
-
-    /// A request that must be refused.
-    pub(super) fn deny_request(
-        &mut self,
-        class: Class,
-        name: &'static str,
-        origin: &'static str,
-        codes: &[Code],
-        request: Request,
-    ) {
-        let expect = Expect::Deny(codes.to_vec());
-        self.cases.push(Case { name, class, origin, request, expect, upstream: Vec::new() });
-    }
-
-    /// A bearer token that must be accepted: a gateway that refuses everything is not secure, it
-    /// is broken.
-    pub(super) fn allow(
-        &mut self,
-        class: Class,
-        name: &'static str,
-        origin: &'static str,
-        token: impl AsRef<[u8]>,
-    ) {
-        self.allow_request(class, name, origin, Request::get().bearer(token), Vec::new());
-    }
-
-    /// A request that must reach the upstream, and what must arrive there.
-    pub(super) fn allow_request(
-        &mut self,
-        class: Class,
-        name: &'static str,
-        origin: &'static str,
-        request: Request,
-        upstream: Vec<UpstreamHeader>,
-    ) {
-        self.cases.push(Case { name, class, origin, request, expect: Expect::Allow, upstream });
-    }
-
-    pub(super) fn into_vec(self) -> Vec<Case> {
-        self.cases
-    }
-}
-
-impl Setup {
-    /// The upstream must see the verified subject, once, and nothing that the client said of it.
-    pub(super) fn upstream_subject(&self) -> Vec<UpstreamHeader> {
-        let name = self.subject_header.clone();
-        vec![UpstreamHeader { name, values: vec![self.subject.clone()] }]
-    }
 }

@@ -1,11 +1,12 @@
 //! The honest world that the attacks are made against.
 
-use portcullis_core::Code;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::{Target, published};
 use crate::{
+    forge::Scene,
     keys::{Alg, KeyError, Kind, Seed, SigningKey, jwk_set},
-    mint::{Raw, Token},
+    mint::Token,
 };
 
 /// The clock skew that the gateway allows, in seconds.
@@ -53,6 +54,8 @@ pub struct Keys {
     pub p384: SigningKey,
     /// `rsa-1024`: published, and too small to be used.
     pub small: SigningKey,
+    /// `ec-2`: P-256, published beside `ec-1` under one name.
+    pub ec_second: SigningKey,
     /// RSA-2048 of the attacker.
     pub mallory_rsa: SigningKey,
     /// P-256 of the attacker.
@@ -68,9 +71,10 @@ impl Keys {
             rsa: key("rsa-1", Kind::Rsa(2048))?,
             ec: key("ec-1", Kind::P256)?,
             ed: key("ed-1", Kind::Ed25519)?,
-            pss: key("rsa-pss", Kind::Rsa(2048))?,
+            pss: key("rsa-pss", Kind::Rsa(2048))?.for_alg(Alg::Ps256)?,
             p384: key("p384-1", Kind::P384)?,
             small: key("rsa-1024", Kind::Rsa(1024))?,
+            ec_second: key("ec-2", Kind::P256)?,
             mallory_rsa: key("mallory-rsa", Kind::Rsa(2048))?,
             mallory_ec: key("mallory-ec", Kind::P256)?,
             mallory_ed: key("mallory-ed", Kind::Ed25519)?,
@@ -102,37 +106,64 @@ impl Setup {
         })
     }
 
-    /// The issuer's JWK Set: three good keys, and keys that a gateway must not use or must use
-    /// with care.
+    /// The issuer's JWK Set: good keys, and keys that a gateway must not use or must use with care
+    /// (`corpus/keys.yaml`).
+    ///
+    /// # Panics
+    ///
+    /// Where the corpus's own file is wrong, which this crate's tests find.
     #[must_use]
     pub fn jwks(&self) -> Value {
+        let target = self.target();
+        let keys = published().and_then(|all| {
+            all.iter()
+                .map(|key| target.publish(key).map_err(|error| error.to_string()))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        jwk_set(keys.expect("the corpus's key set is sound"))
+    }
+
+    /// What the corpus has to know of this gateway.
+    #[must_use]
+    pub fn target(&self) -> Target {
         let keys = &self.keys;
-        let with = |mut jwk: Value, member: &str, value: Value| {
-            jwk[member] = value;
-            jwk
+        let named = [
+            ("rsa", &keys.rsa),
+            ("ec", &keys.ec),
+            ("ed", &keys.ed),
+            ("pss", &keys.pss),
+            ("p384", &keys.p384),
+            ("small", &keys.small),
+            ("ec-2", &keys.ec_second),
+            ("mallory-rsa", &keys.mallory_rsa),
+            ("mallory-ec", &keys.mallory_ec),
+            ("mallory-ed", &keys.mallory_ed),
+        ];
+        let scene = Scene {
+            keys: named.map(|(name, key)| (name.to_owned(), key.clone())).into(),
+            key: Some("ec".into()),
+            header: Map::from_iter([("typ".into(), json!("JWT"))]),
+            claims: Map::from_iter([
+                ("iss".into(), json!(self.issuer)),
+                ("aud".into(), json!(self.audience)),
+                ("sub".into(), json!(self.subject)),
+                ("iat".into(), json!("now")),
+                ("exp".into(), json!("now + 5m")),
+            ]),
+            now: self.now,
+            skew: self.clock_skew,
+            ..Scene::default()
         };
-        jwk_set([
-            keys.rsa.jwk(),
-            keys.ec.jwk(),
-            keys.ed.jwk(),
-            with(keys.pss.jwk(), "alg", json!("PS256")),
-            keys.p384.bare_jwk(),
-            keys.small.jwk(),
-            // Two keys of different types may share a name (RFC 7517 section 4.5).
-            keys.rsa.renamed("shared").jwk(),
-            keys.ec.renamed("shared").jwk(),
-            with(keys.rsa.renamed("rsa-enc").bare_jwk(), "use", json!("enc")),
-            with(keys.rsa.renamed("rsa-wrap").bare_jwk(), "key_ops", json!(["wrapKey"])),
-            with(keys.rsa.renamed("rsa-e1").bare_jwk(), "e", json!("AQ")),
-            with(keys.ec.renamed("ec-off-curve").bare_jwk(), "y", keys.mallory_ec.bare_jwk()["y"].clone()),
-            with(keys.ed.renamed("ed-x25519").bare_jwk(), "crv", json!("X25519")),
-            with(
-                keys.ed.renamed("ed-small-order").bare_jwk(),
-                "x",
-                json!(crate::keys::base64url(super::bytes::ED25519_IDENTITY)),
-            ),
-            json!({ "kty": "AKP", "kid": "ml-dsa", "alg": "ML-DSA-44", "pub": "AAAA" }),
-        ])
+        Target {
+            scene,
+            algorithms: Some(self.algorithms.iter().map(|alg| alg.as_str().to_owned()).collect()),
+            path: "/orders/7".into(),
+            subject_header: Some(self.subject_header.clone()),
+            cookie: self.cookie.clone(),
+            query: self.query.clone(),
+            public_prefix: self.public_prefix.clone(),
+            own_key_set: true,
+        }
     }
 
     /// A jwt-auth configuration that enforces this setup, with the key set inline.
@@ -172,32 +203,5 @@ impl Setup {
             .claim("sub", self.subject.as_str())
             .claim("iat", self.now)
             .claim("exp", self.now.saturating_add(300))
-    }
-
-    /// An honest token of the RSA key.
-    pub(super) fn honest(&self) -> Result<String, KeyError> {
-        self.token().compact(&self.keys.rsa)
-    }
-
-    /// The bytes of an honest token of `key`, to be changed and signed or not.
-    pub(super) fn raw(&self, key: &SigningKey) -> Raw {
-        self.token().header("alg", key.natural_alg().as_str()).header("kid", key.kid()).raw()
-    }
-
-    /// An honest ES256 token over a payload of any text.
-    pub(super) fn payload(&self, json: impl Into<Vec<u8>>) -> Result<String, KeyError> {
-        let Raw { header, .. } = self.raw(&self.keys.ec);
-        Ok(Raw::new(header, json).signed(&self.keys.ec, Alg::Es256)?.compact())
-    }
-
-    /// An honest ES256 token under a header of any text.
-    pub(super) fn header(&self, json: impl Into<Vec<u8>>) -> Result<String, KeyError> {
-        let Raw { payload, .. } = self.raw(&self.keys.ec);
-        Ok(Raw::new(json, payload).signed(&self.keys.ec, Alg::Es256)?.compact())
-    }
-
-    /// What a token under `alg` must be refused with: `otherwise`, if the gateway allows `alg`.
-    pub(super) fn code_for(&self, alg: Alg, otherwise: Code) -> [Code; 1] {
-        [if self.algorithms.contains(&alg) { otherwise } else { Code::AlgorithmNotAllowed }]
     }
 }
