@@ -229,7 +229,7 @@ fn bytes_that_are_no_text_pass_or_are_refused_and_never_panic() {
             let _ = firewall("{}").clean(&borrowed(&headers), false, &Acme);
         }
     }
-    let domain = [("set-cookie".into(), b"a=1; Domain=\xff".to_vec())];
+    let domain = [("set-cookie", b"a=1; Domain=\xff".to_vec())];
     let Cleaned { add, .. } = firewall("{}").clean(&borrowed(&domain), false, &Acme).unwrap();
     assert!(add.contains(&(b"set-cookie".to_vec(), b"a=1".to_vec())));
 }
