@@ -42,9 +42,9 @@ fn compare(setup: &Setup, configuration: &Value) -> Result<usize> {
     for case in catalogue(setup)? {
         let pseudo = [(":method", case.request.method.as_str()), (":path", &case.request.path)];
         let pseudo = pseudo.into_iter().chain([(":authority", "gateway"), (":scheme", "https")]);
-        let headers: Vec<HeaderPair> = pseudo
-            .map(|(name, value)| (name.into(), value.into()))
-            .chain(case.request.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())))
+        let headers: Vec<HeaderPair<'_>> = pseudo
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .chain(case.request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
             .collect();
         let request = Request::new(&headers);
         let examination = policy.examine(&request, &NoRemoteKeys, &Software, now);

@@ -21,7 +21,7 @@ impl KeySource for Sets {
 /// had keys: what it has fetched is known, not what it has given up.
 pub(super) fn codes(
     policy: &Policy,
-    request: &[HeaderPair],
+    request: &[HeaderPair<'_>],
     upstreams: &Upstreams,
     keys: bool,
     now: std::time::Duration,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis_core::Code;
+use portcullis_core::{Code, request::borrowed};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
@@ -317,8 +317,13 @@ impl Runner<'_> {
         let said = seen.code();
         let Some(policy) = &scene.policy else { return (said.into_iter().collect(), None) };
         let unavailable = said.as_deref() == Some(Code::KeysUnavailable.as_str());
-        let mut found =
-            findings::codes(policy, &call.request, &scene.upstreams, !unavailable, scene.stage.now());
+        let mut found = findings::codes(
+            policy,
+            &borrowed(&call.request),
+            &scene.upstreams,
+            !unavailable,
+            scene.stage.now(),
+        );
         let first = found.first().cloned();
         let disagree = match (&first, &said) {
             (Some(first), said) => said.as_ref() != Some(first),
