@@ -86,8 +86,10 @@ impl Denial {
     #[must_use]
     pub fn www_authenticate(&self) -> Option<String> {
         let error = match (self.status(), self.code) {
-            (_, Code::MissingToken) => None,
+            (_, Code::MissingToken | Code::AuthenticationRequired) => None,
             (_, Code::NoRuleMatched | Code::RequestAmbiguous) => return None,
+            // What is wrong with the tenant, another token of the same kind does not mend.
+            (400 | 403, code) if code.as_str().starts_with("TENANT_") => return None,
             (400, _) => Some("invalid_request"),
             (401, _) => Some("invalid_token"),
             (403, _) => Some("insufficient_scope"),

@@ -94,7 +94,21 @@ pub fn parse_object(document: &[u8]) -> Result<Object<'_>, JsonError> {
 ///
 /// As [`parse_object`], except that any value will do.
 pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
-    parse::document(text)
+    parse::document(text, MAX_DEPTH)
+}
+
+/// The object that `document` holds, one level deeper than [`parse_object`]: for one that wraps
+/// another, which was within the bounds by itself.
+///
+/// # Errors
+///
+/// As [`parse_object`].
+pub fn parse_wrapped(document: &[u8]) -> Result<Object<'_>, JsonError> {
+    let text = core::str::from_utf8(document).map_err(|_| JsonError::NotUtf8)?;
+    match parse::document(text, MAX_DEPTH.saturating_add(1))? {
+        Value::Object(object) => Ok(object),
+        _ => Err(JsonError::NotAnObject),
+    }
 }
 
 impl<'a> Object<'a> {
@@ -102,6 +116,12 @@ impl<'a> Object<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// The member called `name`, out of the object.
+    pub fn take(&mut self, name: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().position(|(own, _)| own == name)?;
+        Some(self.0.swap_remove(at).1)
     }
 
     /// The members in the order of the document.
@@ -249,6 +269,9 @@ mod tests {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(parse(&deep(MAX_DEPTH)).is_ok());
         assert_eq!(parse(&deep(MAX_DEPTH + 1)), Err(JsonError::TooDeep));
+        let wrapped = |levels| format!("{{\"a\":{}}}", deep(levels));
+        assert!(parse_wrapped(wrapped(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(parse_wrapped(wrapped(MAX_DEPTH + 1).as_bytes()), Err(JsonError::TooDeep));
         assert!(parse(&deep(100_000)).is_err());
         let wide = format!("[{}0]", "0,".repeat(MAX_MEMBERS));
         assert_eq!(parse(&wide), Err(JsonError::TooManyMembers));

@@ -23,6 +23,7 @@ mod denial;
 pub mod fetch;
 pub mod header;
 pub mod json;
+pub mod pattern;
 pub mod request;
 mod time;
 

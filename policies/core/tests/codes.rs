@@ -8,9 +8,9 @@ use portcullis_core::Code;
 fn the_docs_list_every_code() {
     let mut expected = String::from(
         "# Codes\n\n\
-         Every refusal has one code. It is in the reply's body, in the metric\n\
-         `portcullis.jwt.denied.<code in lower case>`, in the response code details of access logs\n\
-         (`portcullis_<code in lower case>`), and in the tests. A code never changes its meaning; new\n\
+         Every refusal has one code. It is in the reply's body, in the metrics\n\
+         `portcullis.jwt.denied.<code in lower case>` and `portcullis.tenant.denied.<code in lower case>`,\n\
+         in the response code details of access logs (`portcullis_<code in lower case>`), and in the tests. A code never changes its meaning; new\n\
          ones may come. The order is that of the checks.\n\n\
          | code | status | meaning |\n|---|---|---|\n",
     );

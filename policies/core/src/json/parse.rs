@@ -6,12 +6,12 @@
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
-use super::{JsonError, MAX_DEPTH, MAX_MEMBERS, Object, Value};
+use super::{JsonError, MAX_MEMBERS, Object, Value};
 
-/// The value that `text` holds.
-pub(super) fn document(text: &str) -> Result<Value<'_>, JsonError> {
+/// The value that `text` holds, with at most `depth` containers inside each other.
+pub(super) fn document(text: &str, depth: usize) -> Result<Value<'_>, JsonError> {
     let mut parser = Parser { text, at: 0 };
-    let value = parser.value(MAX_DEPTH)?;
+    let value = parser.value(depth)?;
     parser.skip_space();
     if parser.peek().is_some() { Err(parser.syntax()) } else { Ok(value) }
 }

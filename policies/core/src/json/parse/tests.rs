@@ -7,6 +7,7 @@ use alloc::{
 };
 
 use super::*;
+use crate::json::MAX_DEPTH;
 
 /// Whether serde_json takes the document, and what it makes of it.
 fn second_opinion(text: &str) -> Option<serde_json::Value> {
@@ -33,7 +34,7 @@ fn out_of_range(text: &str) -> bool {
 }
 
 fn compare(text: &str) {
-    match (document(text), second_opinion(text)) {
+    match (document(text, MAX_DEPTH), second_opinion(text)) {
         (Ok(own), Some(theirs)) => assert_eq!(converted(&own), theirs, "{text}"),
         (Err(JsonError::DuplicateMember | JsonError::TooDeep | JsonError::TooManyMembers), _) => {}
         (Ok(_), None) => assert!(out_of_range(text), "only this parser takes: {text}"),
@@ -114,6 +115,6 @@ fn a_string_ends_at_the_first_special_byte_wherever_it_stands() {
 #[test]
 fn an_error_names_the_line_and_column() {
     for (text, line, column) in [("", 1, 1), ("{\"a\":\n  x}", 2, 3), ("[1 2]", 1, 4), ("1\n\n!", 3, 1)] {
-        assert_eq!(document(text), Err(JsonError::Syntax { line, column }), "{text}");
+        assert_eq!(document(text, MAX_DEPTH), Err(JsonError::Syntax { line, column }), "{text}");
     }
 }
