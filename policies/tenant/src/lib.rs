@@ -21,12 +21,29 @@
 
 extern crate alloc;
 
+mod claims;
+mod config;
 pub mod context;
 pub mod directory;
 pub mod firewall;
+mod hygiene;
 mod name;
+mod outcome;
+mod policy;
+mod proof;
 mod record;
+mod route;
+mod scope;
+mod settings;
+mod source;
+mod switch;
 
+pub use config::Warning;
 pub use directory::{Directory, Entry, Freshness, Listed, Member, Unreadable};
 pub use name::{Domain, InvalidName, RESERVED, Slug, TenantId};
+pub use outcome::{Known, Outcome, OwnedHeader, Permit, Proven, Reason, Selection, Switch, Trace, Verdict};
+pub use policy::Policy;
+pub use proof::{Evidence, Origin, Unknown};
 pub use record::{Membership, Record, State};
+pub use route::Class;
+pub use settings::Setting;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{Domain, Slug, TenantId};
 
 /// Where a tenant is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum State {

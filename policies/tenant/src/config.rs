@@ -1,0 +1,162 @@
+//! The configuration: from a document to a [`Policy`](crate::Policy) that cannot be wrong.
+//!
+//! `raw` is the document's shape; `sources`, `proofs`, `routes` and `forward` turn its parts into
+//! the policy and refuse contradictions and unsafe settings. Every error names the path in the
+//! document.
+
+mod forward;
+mod proofs;
+pub(crate) mod raw;
+mod routes;
+mod sources;
+
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+use portcullis_core::ConfigError;
+
+use crate::{
+    Class, Listed, Policy, RESERVED, Slug,
+    policy::{Switching, Tenants},
+    proof::{Kind, MembershipFrom},
+    route::Routes,
+    source::Place,
+};
+
+type Resolved<T> = Result<T, ConfigError>;
+
+/// A setting that works and deserves a second look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The place in the document.
+    pub path: String,
+    /// What is worth knowing.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.message)
+    }
+}
+
+pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
+    let raw::Config {
+        directory,
+        reserved,
+        sources,
+        proofs,
+        issuers_share_tenants,
+        switching,
+        switch,
+        routes,
+        forward,
+        owned_headers,
+        owned_families,
+        forwarded_headers,
+        bypass_cors_preflight,
+        require_server_name,
+        refuse_as,
+    } = raw;
+    let mut warnings = Vec::new();
+    let reserved = reserved_labels(reserved)?;
+    let tenants = match directory {
+        raw::Directory::Claims => Tenants::Claimed,
+        raw::Directory::Inline { tenants } => {
+            Tenants::Listed(Listed::new("directory.inline.tenants", tenants, &reserved)?)
+        }
+    };
+    let has_directory = !matches!(tenants, Tenants::Claimed);
+    let sources = sources::resolve(sources, &reserved, has_directory)?;
+    let proofs = proofs::resolve(proofs, &mut warnings)?;
+    proofs::check_together(&proofs, has_directory, issuers_share_tenants)?;
+    let routes = routes::resolve(routes, &sources)?;
+    if proofs.is_empty() && routes.iter().any(|route| route.class != Class::Public) {
+        let reason = "empty: only public routes would ever pass; say what proves a caller";
+        return Err(ConfigError::new("proofs", reason));
+    }
+    let certificates = proofs.iter().any(|proof| matches!(proof.kind, Kind::Certificate(_)));
+    let server_name = require_server_name.unwrap_or(certificates);
+    if let Tenants::Listed(listed) = &tenants {
+        check_issuers(
+            listed,
+            &proofs.iter().map(|proof| proof.name.as_str()).collect(),
+            issuers_share_tenants,
+        )?;
+    }
+    let scope = forward::scope(forward, sources.iter().any(|source| matches!(source.place, Place::Path(_))))?;
+    let hygiene = forward::hygiene(&scope, &sources, owned_headers, owned_families, forwarded_headers)?;
+    let switch = switch.map(|raw| routes::switch(raw, &sources)).transpose()?;
+    if switch.is_some()
+        && !proofs.iter().any(|proof| proof.membership != MembershipFrom::Claims || proof.lists_memberships())
+    {
+        let reason = "no proof knows more than one tenant of a caller, so there is nothing to switch to";
+        return Err(ConfigError::new("switch", reason));
+    }
+    Ok(Policy {
+        tenants,
+        sources,
+        proofs,
+        issuers_share_tenants,
+        switching: match switching {
+            raw::Switching::Required => Switching::Required,
+            raw::Switching::Allowed => Switching::Allowed,
+        },
+        switch,
+        routes: Routes(routes),
+        scope,
+        hygiene,
+        bypass_cors_preflight,
+        server_name,
+        hides: refuse_as == raw::RefuseAs::NotFound,
+        warnings,
+    })
+}
+
+/// The labels that are nobody's: ours and the configuration's.
+fn reserved_labels(own: Vec<String>) -> Resolved<BTreeSet<String>> {
+    let mut labels: BTreeSet<String> = RESERVED.iter().map(ToString::to_string).collect();
+    for (at, label) in own.into_iter().enumerate() {
+        let slug = Slug::new(label)
+            .map_err(|error| ConfigError::new(format!("reserved[{at}]"), error.to_string()))?;
+        labels.insert(slug.as_str().into());
+    }
+    Ok(labels)
+}
+
+/// Issuers that tenants name must exist, and with several of them each tenant must name its own.
+fn check_issuers(listed: &Listed, names: &BTreeSet<&str>, shared: bool) -> Resolved<()> {
+    for (at, record) in listed.records().iter().enumerate() {
+        let path = |member: &str| format!("directory.inline.tenants[{at}].{member}");
+        if record.issuers.is_empty() && names.len() > 1 && !shared {
+            let reason = "empty, and there are several proofs: name those that may vouch for its members, or say \
+                          `issuers_share_tenants`: true";
+            return Err(ConfigError::new(path("issuers"), reason));
+        }
+        let members = record.members.iter().map(|member| &member.issuer);
+        for (n, issuer) in record.issuers.iter().chain(members).enumerate() {
+            if !names.contains(issuer.as_str()) {
+                let member = match n.checked_sub(record.issuers.len()) {
+                    None => format!("issuers[{n}]"),
+                    Some(n) => format!("members[{n}].issuer"),
+                };
+                let known = crate::policy::join(names.iter().copied());
+                return Err(ConfigError::new(path(&member), format!("`{issuer}` is not one of {known}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn indexed<R, T>(
+    path: &str,
+    items: Vec<R>,
+    mut item: impl FnMut(&str, R) -> Resolved<T>,
+) -> Resolved<Vec<T>> {
+    items.into_iter().enumerate().map(|(at, raw)| item(&format!("{path}[{at}]"), raw)).collect()
+}

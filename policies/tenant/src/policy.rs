@@ -1,0 +1,132 @@
+//! The decision: a request and what is proven about its caller in, a verdict out.
+
+mod judge;
+
+use alloc::{string::String, vec::Vec};
+
+use portcullis_core::{ConfigError, Denial, Request};
+
+use crate::{
+    Listed,
+    config::{self, Warning},
+    directory::Directory,
+    hygiene::Hygiene,
+    outcome::{Outcome, Trace, Verdict},
+    proof::{Evidence, Proof},
+    route::Routes,
+    scope::Scope,
+    source::Source,
+    switch::SwitchRoute,
+};
+
+/// A configuration that was found sound.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) tenants: Tenants,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) proofs: Vec<Proof>,
+    /// Whether every issuer may vouch for a tenant that names none.
+    pub(crate) issuers_share_tenants: bool,
+    pub(crate) switching: Switching,
+    pub(crate) switch: Option<SwitchRoute>,
+    pub(crate) routes: Routes,
+    pub(crate) scope: Scope,
+    pub(crate) hygiene: Hygiene,
+    pub(crate) bypass_cors_preflight: bool,
+    /// Whether a certificate counts only on a connection that was made for the request's host.
+    pub(crate) server_name: bool,
+    /// Whether a refusal says that there is nothing, or that it is forbidden.
+    pub(crate) hides: bool,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Which tenants there are.
+#[derive(Debug)]
+pub(crate) enum Tenants {
+    /// Those that a proof names: every id is a tenant in use.
+    Claimed,
+    /// Those in the configuration.
+    Listed(Listed),
+}
+
+/// What happens where the request names another tenant of the caller than the proof is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switching {
+    /// The caller needs a proof for that tenant.
+    Required,
+    /// The caller may, being a member of both.
+    Allowed,
+}
+
+impl Policy {
+    /// The policy that a JSON configuration describes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with the path in the document and what would be right there.
+    pub fn from_json(document: &[u8]) -> Result<Self, ConfigError> {
+        config::policy(portcullis_core::config::read(document)?)
+    }
+
+    /// What is sound but worth a line in the log.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The tenants of the configuration, where it lists any.
+    #[must_use]
+    pub const fn listed(&self) -> Option<&Listed> {
+        match &self.tenants {
+            Tenants::Listed(listed) => Some(listed),
+            Tenants::Claimed => None,
+        }
+    }
+
+    /// Headers of `request` that only this policy may set, as the client spelled them: a permit
+    /// removes them too, and nothing else may pass with them, trailers included.
+    #[must_use]
+    pub fn spoofed(&self, request: &Request<'_>) -> Vec<Vec<u8>> {
+        self.hygiene.spoofed(request)
+    }
+
+    /// Judges `request`.
+    ///
+    /// `evidence` is asked for what the configuration's proofs need, once a route needs them.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>, evidence: &dyn Evidence) -> Outcome {
+        let directory: Option<&dyn Directory> = match &self.tenants {
+            Tenants::Claimed => None,
+            Tenants::Listed(listed) => Some(listed),
+        };
+        self.decide_with(request, evidence, directory)
+    }
+
+    fn decide_with(
+        &self,
+        request: &Request<'_>,
+        evidence: &dyn Evidence,
+        directory: Option<&dyn Directory>,
+    ) -> Outcome {
+        let mut trace = Trace::default();
+        let verdict = judge::Judge { policy: self, request: *request, evidence, directory }
+            .judge(&mut trace)
+            .unwrap_or_else(|refusal| {
+                trace.reason = Some(refusal.reason);
+                Verdict::Deny(refusal.denial)
+            });
+        Outcome { verdict, trace }
+    }
+}
+
+/// A denial with the reason behind it.
+pub(crate) struct Refusal {
+    pub(crate) denial: Denial,
+    pub(crate) reason: crate::Reason,
+}
+
+/// The names of a list for messages.
+pub(crate) fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = names.map(|name| alloc::format!("`{name}`")).collect();
+    quoted.join(", ")
+}
