@@ -16,8 +16,11 @@ use std::{
 const TARGET: &str = "wasm32-wasip1";
 const PROFILE: &str = "module";
 /// Package, and the name of the file that Cargo makes of it.
-const PLUGINS: [(&str, &str); 2] =
-    [("portcullis-jwt-auth", "portcullis_jwt_auth.wasm"), ("portcullis-vectors", "portcullis_vectors.wasm")];
+const PLUGINS: [(&str, &str); 3] = [
+    ("portcullis-jwt-auth", "portcullis_jwt_auth.wasm"),
+    ("portcullis-tenant-guard", "portcullis_tenant_guard.wasm"),
+    ("portcullis-vectors", "portcullis_vectors.wasm"),
+];
 /// What a plugin is made of, seen from the workspace's root.
 const SOURCES: [&str; 5] = ["policies", "plugins", "host-tests/vectors", "Cargo.toml", "Cargo.lock"];
 

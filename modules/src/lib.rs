@@ -15,12 +15,18 @@ pub struct Module {
 pub const JWT_AUTH: Module =
     Module { name: "jwt-auth", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_jwt_auth.wasm")) };
 
+/// The tenant filter.
+pub const TENANT_GUARD: Module = Module {
+    name: "tenant-guard",
+    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_tenant_guard.wasm")),
+};
+
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
 pub const VECTORS: Module =
     Module { name: "vectors", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_vectors.wasm")) };
 
 /// Every plugin of the bundle.
-pub const ALL: &[Module] = &[JWT_AUTH];
+pub const ALL: &[Module] = &[JWT_AUTH, TENANT_GUARD];
 
 /// The plugin called `name`.
 #[must_use]

@@ -41,6 +41,16 @@ pub fn json(status: u16, body: &str, details: &str) -> Result<(), Refused> {
     sys::send_local_response(status.into(), details.as_bytes(), &pairs::write(&headers), body.as_bytes())
 }
 
+/// Answers the request of the effective context with `headers` and no body. `details` is for access
+/// logs.
+///
+/// # Errors
+///
+/// As [`deny`].
+pub fn answer(status: u16, details: &str, headers: &[(&[u8], &[u8])]) -> Result<(), Refused> {
+    sys::send_local_response(status.into(), details.as_bytes(), &pairs::write(headers), &[])
+}
+
 /// Answers that nothing can be checked: for a host call that was refused.
 ///
 /// # Errors

@@ -1,0 +1,96 @@
+//! The way from a verdict to its effects.
+
+use portcullis_abi::{
+    self as abi, Refused,
+    http::{self, Map},
+    log::{self, Level},
+    reply,
+};
+use portcullis_core::{Code, Denial, Request};
+use portcullis_tenant::{Evidence as _, Origin, Permit, Policy, Setting, Switch, Verdict};
+
+use crate::{evidence::Properties, metrics::Metrics};
+
+/// The names under which later filters and Envoy's own language find the proven tenant.
+const PROPERTY: &[&str] = &["portcullis_tenant"];
+const ID_PROPERTY: &[&str] = &["portcullis_tenant_id"];
+
+/// A configured worker.
+pub(crate) struct Enforcer {
+    pub(crate) policy: Policy,
+    pub(crate) metrics: Metrics,
+}
+
+impl Enforcer {
+    /// Judges the request of the effective context and makes the verdict true. Whether it goes on.
+    pub(crate) fn enforce(&self) -> bool {
+        self.judge().unwrap_or_else(|refused| {
+            self.metrics.denied(Code::InternalError);
+            log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
+            // Without an answer the request stays paused and the proxy's own timeout ends it:
+            // that is still a refusal.
+            let _ = reply::fail(refused);
+            false
+        })
+    }
+
+    fn judge(&self) -> Result<bool, Refused> {
+        let headers = http::headers(Map::RequestHeaders)?;
+        let list = headers.list()?;
+        let request = Request::new(&list);
+        let has_certificate = || matches!(Properties.of(&Origin::MutualTls), Ok(Some(yes)) if yes == [1]);
+        for setting in Setting::missing(&request, has_certificate) {
+            self.metrics.missing(setting);
+        }
+        match self.policy.decide(&request, &Properties).verdict {
+            Verdict::Permit(permit) => self.permit(&permit).map(|()| true),
+            Verdict::Switch(switch) => self.switch(&switch).map(|()| false),
+            Verdict::Deny(denial) => self.deny(&request, &denial).map(|()| false),
+        }
+    }
+
+    /// Every change or none: a request whose changes fail is answered, not continued.
+    fn permit(&self, permit: &Permit) -> Result<(), Refused> {
+        for name in permit.remove() {
+            http::remove_header(Map::RequestHeaders, name)?;
+        }
+        for (name, value) in permit.set() {
+            http::set_header(Map::RequestHeaders, name, value)?;
+        }
+        if let Some(tenant) = permit.tenant() {
+            abi::set_property(PROPERTY, tenant.published().as_bytes())?;
+            abi::set_property(ID_PROPERTY, tenant.id.as_bytes())?;
+        }
+        self.metrics.permitted.increment();
+        Ok(())
+    }
+
+    fn switch(&self, switch: &Switch) -> Result<(), Refused> {
+        let mut headers: Vec<(&[u8], &[u8])> =
+            vec![(b"set-cookie", switch.cookie.as_bytes()), (b"cache-control", b"no-store")];
+        if let Some(location) = &switch.location {
+            headers.push((b"location", location.as_bytes()));
+        }
+        let status = if switch.location.is_some() { 303 } else { 204 };
+        self.metrics.switched.increment();
+        reply::answer(status, "portcullis_tenant_switched", &headers)
+    }
+
+    /// Answers with `denial`, after what pretends to come from this filter is gone.
+    fn deny(&self, request: &Request<'_>, denial: &Denial) -> Result<(), Refused> {
+        for name in self.policy.spoofed(request) {
+            http::remove_header(Map::RequestHeaders, &name)?;
+        }
+        self.metrics.denied(denial.code());
+        log::write(Level::Debug, || format!("denied: {denial}"));
+        reply::deny(denial)
+    }
+
+    /// Takes what only this filter may say out of the trailers: some servers merge them into the
+    /// headers (RFC 9110 section 6.5.1 warns of it).
+    pub(crate) fn clean_trailers(&self) -> Result<(), Refused> {
+        let trailers = http::headers(Map::RequestTrailers)?;
+        let spoofed = self.policy.spoofed(&Request::new(&trailers.list()?));
+        spoofed.iter().try_for_each(|name| http::remove_header(Map::RequestTrailers, name))
+    }
+}

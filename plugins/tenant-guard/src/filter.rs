@@ -1,0 +1,58 @@
+//! One request.
+
+use std::rc::Rc;
+
+use portcullis_abi::reply;
+use portcullis_core::{Code, Denial};
+use proxy_wasm::{
+    traits::{Context, HttpContext},
+    types::Action,
+};
+
+use crate::enforcer::Enforcer;
+
+/// A request under way.
+pub(crate) struct Filter {
+    /// Nothing where the worker has no valid configuration: then nothing passes.
+    enforcer: Option<Rc<Enforcer>>,
+    passed: bool,
+}
+
+impl Filter {
+    pub(crate) const fn new(enforcer: Option<Rc<Enforcer>>) -> Self {
+        Self { enforcer, passed: false }
+    }
+
+    /// Body and trailers of a request that was answered go nowhere.
+    const fn may_pass(&self) -> Action {
+        if self.passed { Action::Continue } else { Action::Pause }
+    }
+}
+
+impl Context for Filter {}
+
+impl HttpContext for Filter {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        match &self.enforcer {
+            Some(enforcer) => self.passed = enforcer.enforce(),
+            // Paused, with or without the answer.
+            None => {
+                let _ = reply::deny(&Denial::new(Code::InternalError, "no valid configuration"));
+            }
+        }
+        self.may_pass()
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.may_pass()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let cleaned = self.enforcer.as_ref().map_or(Ok(()), |enforcer| enforcer.clean_trailers());
+        if let Err(refused) = cleaned {
+            let _ = reply::fail(refused);
+            return Action::Pause;
+        }
+        self.may_pass()
+    }
+}

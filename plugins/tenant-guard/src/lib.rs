@@ -1,0 +1,27 @@
+//! The tenant filter: collects headers and what is proven about the caller, asks
+//! `policies/tenant`, and does what it says.
+//!
+//! `root` holds the configuration of one worker, `filter` is one request, `enforcer` the way from
+//! a verdict to its effects, `evidence` what the proxy knows of the caller. Nothing here decides.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+mod enforcer;
+mod evidence;
+mod filter;
+mod metrics;
+mod root;
+
+/// The module's entry point, which the macro exports.
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::default()));
+    }}
+}
