@@ -7,11 +7,13 @@
 //!
 //! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
 //!   module in Envoy.
+//! * [`tenant`] is the tenant corpus: requests against the files of `deploy/envoy`, and who answers.
 //! * [`vectors`] finds the test vectors of other projects.
 //!
-//! The cases themselves are in `tests/`.
+//! The other cases are in `tests/`.
 
 pub mod envoy;
 pub mod loopback;
 pub mod subject;
+pub mod tenant;
 pub mod vectors;

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use portcullis_host_tests::envoy::{self, Envoy};
 use portcullis_host_tests::loopback::{Reply, Request};
 
-/// A copy of `deploy/envoy` with the module where the files say it is.
+/// A copy of `deploy/envoy` with the modules where the files say they are.
 fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_files(&deploy(), folder.path());
-    fs::write(folder.path().join("jwt-auth.wasm"), portcullis_modules::JWT_AUTH.wasm).unwrap();
+    for module in portcullis_modules::ALL {
+        fs::write(folder.path().join(format!("{}.wasm", module.name)), module.wasm).unwrap();
+    }
     folder
 }
 
@@ -76,7 +78,7 @@ fn envoy_accepts_every_file() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
     let folder = copy();
     let files = gateways(folder.path());
-    assert!(files.len() >= 3, "{files:?}");
+    assert!(files.len() >= 7, "{files:?}");
 
     for file in files {
         envoy::validate(&binary, &file, folder.path()).unwrap();
