@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use portcullis_benches::arena::{Arena, Contender, Load};
 use portcullis_benches::report::Spread;
-use portcullis_benches::{load, modules, prices, tokens};
+use portcullis_benches::{load, modules, prices, tenants, tokens};
 use portcullis_host_tests::envoy::{self, config};
 use portcullis_issuer::{SigningKey, jwk_set};
 use serde_json::{Value, json};
@@ -35,6 +35,9 @@ struct Options {
     /// A short run that shows whether everything works: its numbers mean little
     #[arg(long)]
     quick: bool,
+    /// Only who is calling and whose data it is: jwt-auth with tenant-guard beside jwt_authn with rbac
+    #[arg(long)]
+    tenants: bool,
     /// Only what single host calls cost
     #[arg(long)]
     prices: bool,
@@ -68,6 +71,10 @@ fn main() -> Result<()> {
     let mut results = Vec::new();
     if options.prices {
         results.push(prices(&binary, folder.path(), load)?);
+    } else if options.tenants {
+        for algorithm in &options.algorithms {
+            results.extend(tenants(&binary, folder.path(), algorithm, load)?);
+        }
     } else {
         for algorithm in &options.algorithms {
             results.extend(algorithm_by_algorithm(&binary, folder.path(), algorithm, &options, load)?);
@@ -127,6 +134,49 @@ fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<
             .retain(|own| [NONE, NATIVE, BESIDE].contains(&&*own.name) || options.only.contains(&own.name));
     }
     Ok(contenders)
+}
+
+/// What it costs to ask whose data it is as well: the native filters compare with a list that stands
+/// in their configuration, tenant-guard with whatever the token says.
+fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<Vec<Value>> {
+    let key = tokens::key(algorithm)?;
+    eprintln!("minting {} {algorithm} tokens", load.total());
+    let tokens = tokens::mint(&key, load.total())?;
+    let jwt_auth = folder.join("jwt-auth.wasm");
+    let tenant_guard = folder.join("tenant-guard.wasm");
+    fs::write(&jwt_auth, portcullis_modules::JWT_AUTH.wasm)?;
+    fs::write(&tenant_guard, portcullis_modules::TENANT_GUARD.wasm)?;
+    let guard = |name: &str, configuration: &Value| config::wasm(name, &tenant_guard, configuration);
+    let behind_ours = guard("tenant-guard", &tenants::behind_jwt_auth());
+    let behind_native = guard("tenant-guard-beside", &tenants::behind_jwt_authn());
+    let arena = Arena::start(
+        binary,
+        vec![
+            Contender::new(NONE, None),
+            Contender::new(tenants::NATIVE, [tenants::jwt_authn(&key, false), tenants::rbac()]),
+            Contender::new(tenants::NATIVE_CACHE, [tenants::jwt_authn(&key, true), tenants::rbac()]),
+            Contender::new(tenants::BESIDE, [tenants::jwt_authn(&key, true), behind_native]),
+            Contender::new(OURS, [ours(&jwt_auth, &key)]),
+            Contender::new(tenants::OURS, [ours(&jwt_auth, &key), behind_ours]),
+        ],
+    )?;
+    let good = tokens.first().context("no tokens were minted")?;
+    arena.check(&tokens::forged(good), |name| if name == NONE { 200 } else { 401 })?;
+    arena.check_request(&tenants::foreign(good), |name| match name {
+        NONE | OURS => 200,
+        tenants::NATIVE | tenants::NATIVE_CACHE => 403,
+        _ => 404,
+    })?;
+    let different: Vec<_> = tokens.iter().map(|token| tenants::request(token).to_bytes()).collect();
+    let repeated = vec![tenants::request(good).to_bytes(); tokens.len()];
+    let mut results = Vec::new();
+    for (title, requests) in [("all tokens different", different), ("one token repeated", repeated)] {
+        let title = format!("tenants, {algorithm}, {title}");
+        let comparison = arena.compare(title, tenants::NATIVE, &requests, load)?;
+        println!("{}", comparison.to_markdown());
+        results.push(comparison.to_json());
+    }
+    Ok(results)
 }
 
 /// What single host calls cost: modules that make one of them many times a request.

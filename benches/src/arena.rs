@@ -74,8 +74,16 @@ impl Arena {
     /// # Errors
     /// When one answers otherwise.
     pub fn check(&self, token: &str, expected: impl Fn(&str) -> u16) -> Result<()> {
+        self.check_request(&Request::get("/").bearer(token), expected)
+    }
+
+    /// As [`Arena::check`], for any request.
+    ///
+    /// # Errors
+    /// When one answers otherwise.
+    pub fn check_request(&self, request: &Request, expected: impl Fn(&str) -> u16) -> Result<()> {
         for name in &self.names {
-            let reply = self.envoy.connect(name)?.call(&Request::get("/").bearer(token))?;
+            let reply = self.envoy.connect(name)?.call(request)?;
             let expected = expected(name);
             ensure!(
                 reply.status == expected,

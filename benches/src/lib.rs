@@ -9,4 +9,5 @@ pub mod load;
 pub mod modules;
 pub mod prices;
 pub mod report;
+pub mod tenants;
 pub mod tokens;

@@ -65,6 +65,7 @@ fn one(key: &SigningKey, now: u64, number: usize) -> Result<String> {
         .claim("sub", format!("user-{number}"))
         .claim("jti", format!("{number:032x}"))
         .claim("scope", "orders:read orders:write profile")
+        .claim("org_id", "acme")
         .claim("iat", now)
         .claim("exp", now.saturating_add(LIFETIME))
         .compact(key)?)
