@@ -21,7 +21,7 @@ const CHECKSUMS: &str = "SHA256SUMS";
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
-  portcullis bundle --out dist            # dist/jwt-auth.wasm, dist/SHA256SUMS
+  portcullis bundle --out dist            # dist/jwt-auth.wasm, dist/tenant-guard.wasm, …, dist/SHA256SUMS
   (cd dist && sha256sum -c SHA256SUMS)
 
 A file that this call did not write is never overwritten: a bundle of another version is replaced

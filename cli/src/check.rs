@@ -23,6 +23,7 @@ Examples:
   portcullis check jwt-auth jwt-auth.json
   kubectl get wasmplugin jwt-auth -o json | jq .spec.pluginConfig | portcullis check jwt-auth -
   portcullis check jwt-auth jwt-auth.yaml --format json
+  portcullis check tenant-guard tenant-guard.json
 
 Exit codes: 0 it is accepted, 2 it is refused or cannot be read.")]
 pub(crate) struct Arguments {
