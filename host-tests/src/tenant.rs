@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 pub use cases::{Case, Class, Expect, cases};
 use portcullis_issuer::{Seed, Setup};
 use serde_json::{Value, json};
-pub use subjects::{Hosted, Native, Real, Transport};
+pub use subjects::{Hosted, Native, Real, Transport, judgement};
 
 /// A file of `deploy/envoy` with a test issuer in place of the example's.
 pub struct World {
@@ -53,6 +53,12 @@ impl World {
             token = token.claim(name, value.clone());
         }
         Ok(token.compact(&self.setup.keys.ec)?)
+    }
+
+    /// The public keys of the issuer.
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        self.setup.jwks()
     }
 
     /// The file with the test issuer, on free ports, before the upstream at `port`.

@@ -1,6 +1,15 @@
 //! The tenant corpus through everybody who answers: each request gets the verdict that its case
 //! names, and none harms the next one.
 
+#[path = "tenant/beside.rs"]
+mod beside;
+#[path = "tenant/refused_calls.rs"]
+mod refused_calls;
+#[path = "tenant/trailers.rs"]
+mod trailers;
+#[path = "tenant/unhardened.rs"]
+mod unhardened;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{SystemTime, UNIX_EPOCH},
@@ -62,6 +71,12 @@ fn objection(case: &Case, expect: &Expect, judgement: &Judgement) -> Option<Stri
     }
 }
 
+/// An ordinary request of the file that `cases` are for, to send after hostile ones.
+fn ordinary(cases: &[Case]) -> Case {
+    let first = cases.iter().find(|case| case.class == Class::Ordinary && case.claims.is_some());
+    first.cloned().expect("every file has an ordinary request with a token")
+}
+
 fn assert_none(objections: &[String]) {
     assert!(objections.is_empty(), "{} objections:\n{}", objections.len(), objections.join("\n"));
 }
@@ -86,6 +101,7 @@ fn the_native_policies_and_the_modules_answer_every_case() -> Result<()> {
     for (world, cases) in corpus(FIXED)? {
         let native = Native::load(&world, FIXED)?;
         let mut hosted = Hosted::load(&world, MODULES, FIXED)?;
+        let sentinel = ordinary(&cases);
         for case in &cases {
             for (who, judgement) in [("native", native.judge(case)), ("hosted", hosted.judge(case))] {
                 let objection = match judgement {
@@ -95,6 +111,8 @@ fn the_native_policies_and_the_modules_answer_every_case() -> Result<()> {
                 objections
                     .extend(objection.map(|why| format!("{} | {who} | {}: {why}", world.file, case.name)));
             }
+            let harmed = objection(&sentinel, &sentinel.expect, &hosted.judge(&sentinel)?);
+            objections.extend(harmed.map(|why| format!("after {}: {why}", case.name)));
         }
     }
     assert_none(&objections);
@@ -108,6 +126,7 @@ fn the_files_answer_every_case_in_the_real_envoy() -> Result<()> {
     let (mut objections, mut judged, mut by_filter) = (Vec::new(), 0, 0);
     for (world, cases) in corpus(now)? {
         let mut real = Real::load(&binary, &world, MODULES)?;
+        let sentinel = ordinary(&cases);
         for case in &cases {
             for transport in [Transport::Http1, Transport::Http2] {
                 let expect = case.in_envoy.as_ref().unwrap_or(&case.expect);
@@ -127,6 +146,9 @@ fn the_files_answer_every_case_in_the_real_envoy() -> Result<()> {
                     Err(error) => Some(format!("{error:#}")),
                 };
                 judged += 1;
+                let next = real.judge(&sentinel, transport)?;
+                let harmed = next.and_then(|next| self::objection(&sentinel, &sentinel.expect, &next));
+                objections.extend(harmed.map(|why| format!("after {}: {why}", case.name)));
                 objections.extend(
                     objection.map(|why| format!("{} | {transport:?} | {}: {why}", world.file, case.name)),
                 );

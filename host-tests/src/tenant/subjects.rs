@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use portcullis_core::{Request, UnixTime, request::borrowed};
 use portcullis_crypto::Software;
-use portcullis_host::{Engine, Module, Plugin, Process, StreamInfo, VirtualClock, Worker};
+use portcullis_host::{Outcome, Plugin, Process, StreamInfo, VirtualClock, Worker};
 use portcullis_jwt::{self as jwt, Decision, KeySource, jwks::KeySet};
 use portcullis_tenant::{self as tenant, Evidence, Origin, Unknown, Verdict};
 
@@ -13,7 +13,7 @@ use super::{Case, World};
 use crate::{
     envoy::Envoy,
     loopback::{self, Upstream},
-    subject::{Judgement, Refusal},
+    subject::{Judgement, Refusal, compiled},
 };
 
 type Headers = Vec<(Vec<u8>, Vec<u8>)>;
@@ -128,13 +128,11 @@ impl Hosted {
         let clock = VirtualClock::at_unix_seconds(u64::try_from(now).context("a time before 1970")?);
         let process = Process::builder().clock(clock).seed(1).build();
         let mut worker = Worker::new(&process);
-        let engine = Engine::new()?;
         let names = ["jwt-auth", "tenant-guard"];
         for ((name, wasm), config) in
             names.into_iter().zip(modules).zip([&world.jwt_auth, &world.tenant_guard])
         {
-            worker
-                .add(&Module::compile(&engine, wasm)?, Plugin::new(name).configuration(config.to_string()))?;
+            worker.add(&compiled(wasm)?, Plugin::new(name).configuration(config.to_string()))?;
         }
         Ok(Self { worker, process })
     }
@@ -145,29 +143,47 @@ impl Hosted {
         &self.process
     }
 
+    /// Drives `case` and gives the raw outcome, a trap included; then `trailers`, where there are
+    /// any, and what became of them.
+    pub fn outcome(&mut self, case: &Case, trailers: &[(&str, &str)]) -> (Outcome, Option<Outcome>) {
+        let stream = self.worker.open(StreamInfo::new());
+        let outcome = self.worker.request_headers(stream, case.headers(), trailers.is_empty());
+        let trailers: Headers =
+            trailers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let trailing = (!trailers.is_empty()).then(|| self.worker.request_trailers(stream, trailers));
+        self.worker.close(stream);
+        (outcome, trailing)
+    }
+
     /// Judges `case`.
     ///
     /// # Errors
     ///
     /// There is no judgement: a module trapped, for one.
     pub fn judge(&mut self, case: &Case) -> Result<Judgement> {
-        let stream = self.worker.open(StreamInfo::new());
-        let outcome = self.worker.request_headers(stream, case.headers(), true);
-        self.worker.close(stream);
-        if let Some(trap) = outcome.trap() {
-            bail!("the module trapped: {trap}");
-        }
-        if let Some(reply) = outcome.reply() {
-            let cookie = reply.headers.iter().find(|(name, _)| *name == b"set-cookie");
-            let cookie = cookie.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-            let message = reply.headers.iter().find(|(name, _)| *name == b"grpc-message");
-            let body = message.map_or_else(|| reply.body.clone(), |(_, message)| unescaped(message));
-            return Ok(answered(reply.status(), &body, cookie));
-        }
-        let Some(headers) = outcome.headers() else { bail!("neither forwarded nor answered: {outcome:?}") };
-        let headers = headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        Ok(Judgement::Forwarded(named(headers)))
+        judgement(&self.outcome(case, &[]).0)
     }
+}
+
+/// What `outcome` means for the client and the upstream.
+///
+/// # Errors
+///
+/// A module trapped, or the request neither went on nor was answered.
+pub fn judgement(outcome: &Outcome) -> Result<Judgement> {
+    if let Some(trap) = outcome.trap() {
+        bail!("the module trapped: {trap}");
+    }
+    if let Some(reply) = outcome.reply() {
+        let cookie = reply.headers.iter().find(|(name, _)| *name == b"set-cookie");
+        let cookie = cookie.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        let message = reply.headers.iter().find(|(name, _)| *name == b"grpc-message");
+        let body = message.map_or_else(|| reply.body.clone(), |(_, message)| unescaped(message));
+        return Ok(answered(reply.status(), &body, cookie));
+    }
+    let Some(headers) = outcome.headers() else { bail!("neither forwarded nor answered: {outcome:?}") };
+    let headers = headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    Ok(Judgement::Forwarded(named(headers)))
 }
 
 /// The text of `grpc-message`, in which Envoy tells gRPC clients what others find in the body.

@@ -18,7 +18,6 @@ mod filter;
 mod keys;
 mod metrics;
 mod root;
-mod seed;
 mod shared;
 
 /// The module's entry point, which the macro exports.

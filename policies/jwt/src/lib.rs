@@ -37,7 +37,6 @@ mod policy;
 pub mod rotation;
 mod rules;
 mod token;
-pub mod verified;
 
 pub use check::Check;
 pub use config::{ConfigError, resolve::Warning};

@@ -64,6 +64,14 @@ fn subdomain() -> Vec<Case> {
             .header("cookie", "theme=dark; tenant=globex; a=b")
             .claims(acme())
             .forward(told),
+        // An upgrade is a request like others, and so is an upstream that does not take it.
+        case("acme.app.example.com", "/ws")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .claims(acme())
+            .forward(told),
         // A preflight goes without a token and without a tenant.
         case("acme.app.example.com", "/orders")
             .method("OPTIONS")

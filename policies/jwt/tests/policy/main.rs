@@ -4,4 +4,3 @@ mod common;
 mod configuration;
 mod decision;
 mod examination;
-mod verified;

@@ -3,3 +3,5 @@
 mod common;
 mod configuration;
 mod decision;
+mod proofs;
+mod scope;
