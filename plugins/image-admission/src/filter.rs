@@ -62,7 +62,8 @@ impl Context for Filter {
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let method = http::headers(Map::RequestHeaders).ok().and_then(|headers| {
-            headers.iter().find(|(name, _)| name == b":method").map(|(_, value)| value.clone())
+            let list = headers.list().ok()?;
+            list.iter().find(|(name, _)| *name == b":method").map(|(_, value)| value.to_vec())
         });
         match (method.as_deref(), &self.worker) {
             (_, None) => {

@@ -134,6 +134,7 @@ impl Worker {
             return Err("the registry does not answer, or not in time".into());
         }
         let pairs = http::headers(Map::CallResponseHeaders).map_err(|refused| refused.to_string())?;
+        let pairs = pairs.list().map_err(|refused| refused.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers: Vec<(String, String)> =
             pairs.iter().map(|(name, value)| (text(name).to_ascii_lowercase(), text(value))).collect();
