@@ -11,11 +11,15 @@ use portcullis_abi::{
     verify::Arithmetic,
 };
 use portcullis_core::{Code, Denial};
-use portcullis_jwt::{Decision, Permit, Policy, Request};
+use portcullis_jwt::{
+    Decision, Permit, Policy, Request,
+    verified::{Remembering, Verified},
+};
 
 use crate::{
     keys::{Answer, KeyStore},
     metrics::Metrics,
+    seed::Seed,
 };
 
 /// How often one callback judges a request whose keys change while it is judged.
@@ -27,6 +31,8 @@ const PROPERTY: &[&str] = &["portcullis_jwt"];
 pub(crate) struct Enforcer {
     pub(crate) policy: Policy,
     pub(crate) arithmetic: Arithmetic,
+    /// Ends with the configuration: a new one begins with nothing.
+    pub(crate) verified: RefCell<Verified<Seed>>,
     pub(crate) keys: RefCell<KeyStore>,
     pub(crate) metrics: Metrics,
     /// Requests that waited and have their permit; until they end.
@@ -64,8 +70,10 @@ impl Enforcer {
             let decision = {
                 let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
                 keys.read_clock();
-                self.policy.decide(&request, &*keys, &self.arithmetic, now)
+                let verifier = Remembering::new(&self.arithmetic, &self.verified);
+                self.policy.decide(&request, &*keys, &verifier, now)
             };
+            self.count();
             let need = match decision {
                 Decision::Permit(permit) => return self.permit(&permit),
                 Decision::Deny(denial) => return self.deny(&request, &denial),
@@ -82,6 +90,12 @@ impl Enforcer {
             }
         }
         self.deny(&request, &Denial::new(Code::KeysUnavailable, "the keys change faster than they are used"))
+    }
+
+    fn count(&self) {
+        if let Ok(mut verified) = self.verified.try_borrow_mut() {
+            self.metrics.signatures(verified.take_counts());
+        }
     }
 
     /// Lets the request `stream`, which waited and has its permit now, go on.

@@ -18,6 +18,7 @@ mod filter;
 mod keys;
 mod metrics;
 mod root;
+mod seed;
 mod shared;
 
 /// The module's entry point, which the macro exports.

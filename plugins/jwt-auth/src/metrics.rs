@@ -2,11 +2,17 @@
 
 use portcullis_abi::metrics::{Counter, Gauge};
 use portcullis_core::Code;
-use portcullis_jwt::life::{self, Failure, Status};
+use portcullis_jwt::{
+    life::{self, Failure, Status},
+    verified::Counts,
+};
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
     pub(crate) permitted: Counter,
+    remembered: Counter,
+    verified: Counter,
+    forgotten: Counter,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
 }
@@ -18,7 +24,20 @@ impl Metrics {
         };
         Self {
             permitted: Counter::new("portcullis.jwt.permitted"),
+            remembered: Counter::new("portcullis.jwt.signatures.remembered"),
+            verified: Counter::new("portcullis.jwt.signatures.verified"),
+            forgotten: Counter::new("portcullis.jwt.signatures.forgotten"),
             denied: Code::ALL.iter().map(denied).collect(),
+        }
+    }
+
+    pub(crate) fn signatures(&self, counts: Counts) {
+        let Counts { remembered, verified, forgotten } = counts;
+        let counters =
+            [(self.remembered, remembered), (self.verified, verified), (self.forgotten, forgotten)];
+        // A host call each, and most of the time only one has something to say.
+        for (counter, amount) in counters.into_iter().filter(|(_, amount)| *amount > 0) {
+            counter.add(amount);
         }
     }
 

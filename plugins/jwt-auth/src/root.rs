@@ -7,7 +7,7 @@ use portcullis_abi::{
     log::{self, Level},
     verify::Arithmetic,
 };
-use portcullis_jwt::Policy;
+use portcullis_jwt::{Policy, verified::Verified};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
@@ -18,6 +18,7 @@ use crate::{
     filter::Filter,
     keys::{KeyStore, Wake, Wakes},
     metrics::Metrics,
+    seed::Seed,
 };
 
 /// How soon a request's need is acted upon. An idle tick costs a clock reading.
@@ -48,7 +49,10 @@ impl Root {
     fn configure(size: usize) -> Result<Enforcer, String> {
         let document = abi::plugin_configuration(size).map_err(|refused| refused.to_string())?;
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
+        let seed = Seed::draw();
+        let room = seed.map_or(0, |_| policy.limits().verified_tokens_bytes);
         Ok(Enforcer {
+            verified: RefCell::new(Verified::new(room, seed.unwrap_or_default())),
             keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
             metrics: Metrics::new(),

@@ -37,6 +37,7 @@ mod policy;
 pub mod rotation;
 mod rules;
 mod token;
+pub mod verified;
 
 pub use check::Check;
 pub use config::{ConfigError, resolve::Warning};

@@ -41,6 +41,8 @@ pub struct Policy {
 pub struct Limits {
     /// A longer token is refused before it is decoded.
     pub token_bytes: usize,
+    /// What one worker may remember of verified signatures; see [`crate::verified`].
+    pub verified_tokens_bytes: usize,
     /// Requests of one worker that may wait for keys at the same time.
     pub waiting_requests: u32,
     /// How long a request may wait for keys.

@@ -24,6 +24,7 @@ pub(crate) struct Config<'a> {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     pub(crate) token_bytes: usize,
+    pub(crate) verified_tokens_bytes: usize,
     pub(crate) waiting_requests: u32,
     pub(crate) wait: Span,
 }
@@ -34,6 +35,8 @@ impl Default for Limits {
             // Twice what nginx and Apache take for a whole header line, and far above the 1 to
             // 4 KiB of tokens in the field.
             token_bytes: 16 * 1024,
+            // Some 10,000 tokens of an ordinary size.
+            verified_tokens_bytes: 8 * 1024 * 1024,
             // Per worker; each one is a paused stream that Envoy holds in memory.
             waiting_requests: 4096,
             wait: Span(core::time::Duration::from_secs(5)),

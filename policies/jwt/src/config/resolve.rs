@@ -30,6 +30,8 @@ pub(super) type Resolved<T> = Result<T, ConfigError>;
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(60);
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
+/// Each worker has a memory of its own, and a module can address 4 GiB.
+const MAX_VERIFIED_TOKENS_BYTES: usize = 1024 * 1024 * 1024;
 
 /// A setting that works and deserves a second look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +104,18 @@ fn unique(
 }
 
 fn resolve_limits(raw: &raw::Limits) -> Resolved<Limits> {
-    let raw::Limits { token_bytes, waiting_requests, wait: Span(wait) } = *raw;
+    let raw::Limits { token_bytes, verified_tokens_bytes, waiting_requests, wait: Span(wait) } = *raw;
     if !(64..=MAX_TOKEN_BYTES).contains(&token_bytes) {
         return Err(ConfigError::new("limits.token_bytes", format!("not in 64..={MAX_TOKEN_BYTES}")));
+    }
+    if verified_tokens_bytes > MAX_VERIFIED_TOKENS_BYTES {
+        let reason = format!("not in 0..={MAX_VERIFIED_TOKENS_BYTES}");
+        return Err(ConfigError::new("limits.verified_tokens_bytes", reason));
     }
     if wait.is_zero() || wait > Duration::from_secs(60) {
         return Err(ConfigError::new("limits.wait", "not in `1ms` to `60s`"));
     }
-    Ok(Limits { token_bytes, waiting_requests, wait })
+    Ok(Limits { token_bytes, verified_tokens_bytes, waiting_requests, wait })
 }
 
 fn resolve_realm(realm: &str) -> Resolved<String> {

@@ -4,3 +4,4 @@ mod common;
 mod configuration;
 mod decision;
 mod examination;
+mod verified;
