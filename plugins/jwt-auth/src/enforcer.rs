@@ -12,7 +12,8 @@ use portcullis_abi::{
 };
 use portcullis_core::{Code, Denial};
 use portcullis_jwt::{
-    Decision, Permit, Policy, Request,
+    Decision, Need, Permit, Policy, Request,
+    request::Peer,
     verified::{Remembering, Verified},
 };
 
@@ -26,6 +27,26 @@ use crate::{
 const JUDGEMENTS: usize = 3;
 /// The name under which later filters find the verified claims.
 const PROPERTY: &[&str] = &["portcullis_jwt"];
+
+/// Names in the certificate that the client showed, as the host has read it.
+#[derive(Default)]
+struct PeerNames {
+    uri: Option<Vec<u8>>,
+    dns: Option<Vec<u8>>,
+}
+
+impl PeerNames {
+    fn read() -> Result<Self, Refused> {
+        Ok(Self {
+            uri: abi::property(&["connection", "uri_san_peer_certificate"])?,
+            dns: abi::property(&["connection", "dns_san_peer_certificate"])?,
+        })
+    }
+
+    fn as_peer(&self) -> Peer<'_> {
+        Peer { uri_san: self.uri.as_deref(), dns_san: self.dns.as_deref() }
+    }
+}
 
 /// A configured worker.
 pub(crate) struct Enforcer {
@@ -63,7 +84,8 @@ impl Enforcer {
     fn judge(&self, stream: u32) -> Result<Verdict, Refused> {
         let headers = http::headers(Map::RequestHeaders)?;
         let headers = headers.list()?;
-        let request = Request::new(&headers);
+        let names = if self.policy.compares_peer() { PeerNames::read()? } else { PeerNames::default() };
+        let request = Request::new(&headers).with_peer(names.as_peer());
         let now = abi::now()?;
         for _ in 0..JUDGEMENTS {
             // Held only while deciding: effects may come back to this worker.
@@ -86,10 +108,21 @@ impl Enforcer {
             match answer {
                 Answer::Again => {}
                 Answer::Wait => return Ok(Verdict::Wait),
-                Answer::Refuse(denial) => return self.deny(&request, &denial),
+                Answer::Refuse(denial) => return self.refuse_with(&request, denial),
             }
         }
-        self.deny(&request, &Denial::new(Code::KeysUnavailable, "the keys change faster than they are used"))
+        let denial = Denial::new(Code::KeysUnavailable, "the keys change faster than they are used");
+        self.refuse_with(&request, denial)
+    }
+
+    /// Refuses with `denial`, unless the request's rule only reports.
+    fn refuse_with(&self, request: &Request<'_>, denial: Denial) -> Result<Verdict, Refused> {
+        match self.policy.refuse(request, denial) {
+            Decision::Permit(permit) => self.permit(&permit),
+            Decision::Deny(denial) | Decision::Need(Need { otherwise: denial, .. }) => {
+                self.deny(request, &denial)
+            }
+        }
     }
 
     fn count(&self) {
@@ -139,7 +172,13 @@ impl Enforcer {
         if !permit.identities().is_empty() {
             abi::set_property(PROPERTY, &permit.published())?;
         }
-        self.metrics.permitted.increment();
+        match permit.reported() {
+            None => self.metrics.permitted.increment(),
+            Some(denial) => {
+                self.metrics.reported(denial.code());
+                log::write(Level::Info, || format!("only reported: would be denied: {denial}"));
+            }
+        }
         Ok(Verdict::Continue)
     }
 
@@ -154,13 +193,12 @@ impl Enforcer {
         Ok(Verdict::Answered)
     }
 
-    /// Answers the request of the effective context, which waited in vain.
-    pub(crate) fn refuse(&self, denial: &Denial) {
+    /// Answers the request of the effective context, which waited in vain; one under a rule that
+    /// only reports goes on.
+    pub(crate) fn refuse(&self, denial: Denial) -> Verdict {
         let answered = http::headers(Map::RequestHeaders)
-            .and_then(|headers| self.deny(&Request::new(&headers.list()?), denial));
-        if let Err(refused) = answered {
-            self.fail(refused);
-        }
+            .and_then(|headers| self.refuse_with(&Request::new(&headers.list()?), denial));
+        answered.unwrap_or_else(|refused| self.fail(refused))
     }
 
     fn fail(&self, refused: Refused) -> Verdict {

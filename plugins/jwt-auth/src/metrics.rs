@@ -15,19 +15,27 @@ pub(crate) struct Metrics {
     forgotten: Counter,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
+    /// The same for what is only reported; empty where nothing is.
+    reported: Vec<(Code, Counter)>,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let denied = |code: &Code| {
-            (*code, Counter::new(&format!("portcullis.jwt.denied.{}", code.as_str().to_ascii_lowercase())))
+    /// `reports` where a rule only reports.
+    pub(crate) fn new(reports: bool) -> Self {
+        let each = |outcome: &str| {
+            let counter = |code: &Code| {
+                let label = code.as_str().to_ascii_lowercase();
+                (*code, Counter::new(&format!("portcullis.jwt.{outcome}.{label}")))
+            };
+            Code::ALL.iter().map(counter).collect()
         };
         Self {
             permitted: Counter::new("portcullis.jwt.permitted"),
             remembered: Counter::new("portcullis.jwt.signatures.remembered"),
             verified: Counter::new("portcullis.jwt.signatures.verified"),
             forgotten: Counter::new("portcullis.jwt.signatures.forgotten"),
-            denied: Code::ALL.iter().map(denied).collect(),
+            denied: each("denied"),
+            reported: if reports { each("reported") } else { Vec::new() },
         }
     }
 
@@ -42,9 +50,17 @@ impl Metrics {
     }
 
     pub(crate) fn denied(&self, code: Code) {
-        if let Some((_, counter)) = self.denied.iter().find(|(own, _)| *own == code) {
-            counter.increment();
-        }
+        count(&self.denied, code);
+    }
+
+    pub(crate) fn reported(&self, code: Code) {
+        count(&self.reported, code);
+    }
+}
+
+fn count(counters: &[(Code, Counter)], code: Code) {
+    if let Some((_, counter)) = counters.iter().find(|(own, _)| *own == code) {
+        counter.increment();
     }
 }
 

@@ -55,7 +55,7 @@ impl Root {
             verified: RefCell::new(Verified::new(room, seed.unwrap_or_default())),
             keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(policy.reports()),
             resumed: RefCell::default(),
             policy,
         })
@@ -68,24 +68,21 @@ impl Root {
                 // The client has gone.
                 continue;
             }
-            match wake {
-                Wake::Judge => Self::judge(enforcer, stream),
-                Wake::Refuse(denial) => enforcer.refuse(&denial),
+            let verdict = match wake {
+                Wake::Judge => enforcer.enforce(stream),
+                Wake::Refuse(denial) => enforcer.refuse(denial),
+            };
+            match verdict {
+                Verdict::Continue => {
+                    enforcer.forget(stream);
+                    enforcer.resume(stream);
+                }
+                Verdict::Answered => enforcer.forget(stream),
+                Verdict::Wait => {}
             }
         }
         // The rest of this callback acts on the root again; if not, its calls are refused.
         let _ = abi::set_effective_context(self.id);
-    }
-
-    fn judge(enforcer: &Enforcer, stream: u32) {
-        match enforcer.enforce(stream) {
-            Verdict::Continue => {
-                enforcer.forget(stream);
-                enforcer.resume(stream);
-            }
-            Verdict::Answered => enforcer.forget(stream),
-            Verdict::Wait => {}
-        }
     }
 
     fn drive(&self, event: impl FnOnce(&mut KeyStore) -> Wakes) {

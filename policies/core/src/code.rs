@@ -85,6 +85,8 @@ codes! {
         "A claim is present but its value is not one that the rule accepts."
     InsufficientScope "INSUFFICIENT_SCOPE" 403 "The token does not grant the required scope."
         "The token lacks a scope that the rule requires (RFC 6750 section 3.1)."
+    InsufficientClaims "INSUFFICIENT_CLAIMS" 403 "The token's claims do not allow this request."
+        "A condition that the rule has for claims does not hold: the claim is absent, has another value or type, or is not what the request has in the place that it is compared with."
     AuthenticationRequired "AUTHENTICATION_REQUIRED" 401 "Authentication is required."
         "Nothing proves who the caller is, on a route that only proven callers may use."
     MisdirectedRequest "MISDIRECTED_REQUEST" 421 "This connection is not for the requested host."

@@ -78,6 +78,12 @@ impl Denial {
         self.retry_after.map(|after| after.as_secs().max(1))
     }
 
+    /// Whether a token with the challenge's scopes could do better: a client that is told so asks for
+    /// one, and would do it in vain for a claim that no scope changes.
+    const fn scopes_would_do(&self) -> bool {
+        !matches!(self.code, Code::ClaimMismatch | Code::InsufficientClaims)
+    }
+
     /// The value of `WWW-Authenticate` (RFC 6750 section 3), for 400, 401 and 403 of a bearer
     /// token.
     ///
@@ -100,7 +106,7 @@ impl Denial {
             ("realm", self.challenge.realm.as_deref()),
             ("error", error),
             ("error_description", description),
-            ("scope", self.challenge.scope.as_deref()),
+            ("scope", self.challenge.scope.as_deref().filter(|_| self.scopes_would_do())),
         ];
         let mut value = String::from("Bearer");
         let mut separator = " ";

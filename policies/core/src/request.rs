@@ -16,13 +16,36 @@ pub fn borrowed<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<Heade
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
     headers: &'r [HeaderPair<'r>],
+    peer: Peer<'r>,
+}
+
+/// Names in the client's certificate, where the connection has one that the proxy verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer<'r> {
+    /// The first subject alternative name that is a URI, such as a SPIFFE ID.
+    pub uri_san: Option<&'r [u8]>,
+    /// The first subject alternative name that is a DNS name.
+    pub dns_san: Option<&'r [u8]>,
 }
 
 impl<'r> Request<'r> {
     /// A request with these headers, `:method`, `:path` and `:authority` among them.
     #[must_use]
     pub const fn new(headers: &'r [HeaderPair<'r>]) -> Self {
-        Self { headers }
+        Self { headers, peer: Peer { uri_san: None, dns_san: None } }
+    }
+
+    /// The same request from a client with this certificate.
+    #[must_use]
+    pub const fn with_peer(mut self, peer: Peer<'r>) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// Names in the client's certificate.
+    #[must_use]
+    pub const fn peer(&self) -> Peer<'r> {
+        self.peer
     }
 
     /// Every header, in order, repeated names kept.

@@ -9,9 +9,10 @@ fn the_docs_list_every_code() {
     let mut expected = String::from(
         "# Codes\n\n\
          Every refusal has one code. It is in the reply's body, in the metrics\n\
-         `portcullis.jwt.denied.<code in lower case>` and `portcullis.tenant.denied.<code in lower case>`,\n\
-         in the response code details of access logs (`portcullis_<code in lower case>`), and in the tests. A code never changes its meaning; new\n\
-         ones may come. The order is that of the checks.\n\n\
+         `portcullis.jwt.denied.<code in lower case>` and `portcullis.tenant.denied.<code in lower case>`\n\
+         (`portcullis.jwt.reported.…` under a rule that only reports), in the response code details of\n\
+         access logs (`portcullis_<code in lower case>`), and in the tests. A code never changes its\n\
+         meaning; new ones may come. The order is that of the checks.\n\n\
          | code | status | meaning |\n|---|---|---|\n",
     );
     for code in Code::ALL {
@@ -20,7 +21,8 @@ fn the_docs_list_every_code() {
     expected.push_str(
         "\nThe body is `{\"code\": …, \"message\": …}`; the message says no more than the code. 400, 401 and\n\
          403 about a token come with `WWW-Authenticate: Bearer` (RFC 6750 section 3), a request without a\n\
-         token with the bare challenge. 503 comes with `Retry-After` where a time is known.\n",
+         token with the bare challenge. The challenge names the rule's scopes, except where a claim is what\n\
+         is wrong. 503 comes with `Retry-After` where a time is known.\n",
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/codes.md");
     if env::var_os("PORTCULLIS_UPDATE").is_some() {

@@ -80,10 +80,12 @@ checks! {
         "The token does not live longer than the issuer's maximum."
     RequiredClaims "required_claims" [MissingClaim]
         "Every claim that the issuer requires is there."
-    ClaimValues "claim_values" [MissingClaim, ClaimMismatch]
-        "Every claim that the issuer has a rule for satisfies it."
+    ClaimValues "claim_values" [MissingClaim, ClaimMismatch, RequestAmbiguous]
+        "Every condition that the issuer has for claims holds."
     Scopes "scopes" [InsufficientScope]
         "Every scope that the rule asks for is granted."
+    RuleClaims "rule_claims" [InsufficientClaims, RequestAmbiguous]
+        "Every condition that the rule has for claims holds."
 }
 
 impl fmt::Display for Check {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use portcullis_core::{Code, Denial, UnixTime};
 
 use crate::{
+    conditions::Condition,
     date::numeric_date,
     json::{self, Object, Value},
 };
@@ -19,7 +20,7 @@ pub(crate) struct ClaimChecks {
     pub(crate) clock_skew: Duration,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) required: Vec<ClaimPath>,
-    pub(crate) values: Vec<ClaimValue>,
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// The way to a claim: member names from the outside in, array elements by their index.
@@ -38,33 +39,6 @@ impl ClaimPath {
 
     pub(crate) fn to_text(&self) -> String {
         self.0.join(" > ")
-    }
-}
-
-/// A claim and the values of which it must have one; an array must hold one of them.
-#[derive(Clone, Debug)]
-pub(crate) struct ClaimValue {
-    pub(crate) path: ClaimPath,
-    pub(crate) one_of: Vec<Expected>,
-}
-
-/// A scalar from the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Expected {
-    Bool(bool),
-    /// Compared as a number where both sides are integers of 64 bits; `1` is not `"1"`.
-    Integer(i64),
-    Text(String),
-}
-
-impl Expected {
-    fn equals(&self, value: &Value<'_>) -> bool {
-        match (self, value) {
-            (Self::Bool(own), Value::Bool(theirs)) => own == theirs,
-            (Self::Integer(own), Value::Number(theirs)) => theirs.parse::<i64>().is_ok_and(|n| n == *own),
-            (Self::Text(own), Value::String(theirs)) => own == theirs,
-            _ => false,
-        }
     }
 }
 
@@ -178,10 +152,6 @@ impl ClaimChecks {
     pub(crate) fn required(&self, claims: &Claims<'_>) -> Result<(), Denial> {
         self.required.iter().try_for_each(|path| require(path, &claims.all).map(|_| ()))
     }
-
-    pub(crate) fn values(&self, claims: &Claims<'_>) -> Result<(), Denial> {
-        self.values.iter().try_for_each(|rule| rule.check(require(&rule.path, &claims.all)?))
-    }
 }
 
 /// The claim at `path`; `null` is absence, so that it satisfies nothing.
@@ -191,20 +161,6 @@ fn require<'v, 'a>(path: &ClaimPath, claims: &'v Object<'a>) -> Result<&'v Value
 
 fn missing(name: &str) -> Denial {
     Denial::new(Code::MissingClaim, format!("no `{name}`"))
-}
-
-impl ClaimValue {
-    fn check(&self, value: &Value<'_>) -> Result<(), Denial> {
-        let accepted = |value: &Value<'_>| self.one_of.iter().any(|expected| expected.equals(value));
-        let holds = match value {
-            Value::Array(elements) => elements.iter().any(accepted),
-            single => accepted(single),
-        };
-        if holds {
-            return Ok(());
-        }
-        Err(Denial::new(Code::ClaimMismatch, format!("`{}` has another value", self.path.to_text())))
-    }
 }
 
 /// The scopes that a token grants: `scope` (RFC 8693 section 4.2, RFC 9068 section 2.2.3: one

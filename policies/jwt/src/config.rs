@@ -6,6 +6,8 @@
 pub(crate) use portcullis_core::config::read;
 pub use portcullis_core::config::{ConfigError, duration};
 
+mod conditions;
+mod profile;
 pub(crate) mod raw;
 mod remote;
 pub(crate) mod resolve;

@@ -13,7 +13,7 @@ use crate::{
 
 /// Every check of a request with what came of it, in the order in which a decision makes them.
 ///
-/// A decision about the same request is [`Examination::permit`], or else
+/// A decision about the same request is [`Examination::permit`], or else the denial of
 /// [`Examination::first_failure`].
 #[derive(Clone, Debug)]
 pub struct Examination {
@@ -76,11 +76,19 @@ impl VerifiedKey {
 }
 
 impl Examination {
-    /// Only where no check failed is there a permit.
-    pub(crate) fn new(run: Everything, permit: Option<Permit>) -> Self {
+    /// Only where no check failed is the `permit` one; `refuse` tells what a denial comes to.
+    pub(crate) fn new(
+        run: Everything,
+        permit: Option<Permit>,
+        refuse: impl FnOnce(Denial) -> Option<Permit>,
+    ) -> Self {
         let Everything { findings, rule, keys, .. } = run;
-        let sound = findings.iter().all(|finding| finding.outcome == Outcome::Passed);
-        Self { findings, rule, keys, permit: permit.filter(|_| sound) }
+        let mut examination = Self { findings, rule, keys, permit: None };
+        examination.permit = match examination.first_failure() {
+            Some((_, denial)) => refuse(denial.clone()),
+            None => permit,
+        };
+        examination
     }
 
     /// The checks that apply to the request, each once for each token that the rule asks for.
@@ -115,7 +123,8 @@ impl Examination {
         &self.keys
     }
 
-    /// What a decision permits, where it does.
+    /// What a decision permits, where it does. Under a rule that only reports it does so although
+    /// checks failed: [`Permit::reported`].
     #[must_use]
     pub const fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()

@@ -8,6 +8,7 @@ use portcullis_crypto::Verifier;
 use crate::{
     check::{Check, Note, Ran, Reached, Refusal, Run, both, of},
     claims::{Claims, grants_scope},
+    conditions::{self, Facts},
     examination::VerifiedKey,
     jwks::JsonWebKey,
     locations::{self, Changes, Found, Location},
@@ -26,7 +27,8 @@ pub(crate) struct Judge<'d> {
     keys: &'d dyn KeySource,
     verifier: &'d dyn Verifier,
     now: UnixTime,
-    /// The rule that the request is under, once it is known.
+    /// The reading of the request and the rule that it is under, once they are known.
+    reading: Option<&'d Reading<'d>>,
     rule: Option<&'d Rule>,
 }
 
@@ -46,11 +48,11 @@ impl<'d> Judge<'d> {
         verifier: &'d dyn Verifier,
         now: UnixTime,
     ) -> Self {
-        Self { policy, request, keys, verifier, now, rule: None }
+        Self { policy, request, keys, verifier, now, reading: None, rule: None }
     }
 
     /// Makes the checks as `run` wants them made.
-    pub(crate) fn judge<R: Run>(mut self, run: &mut R) -> Ran<Permit, R> {
+    pub(crate) fn judge<R: Run>(self, run: &mut R) -> Ran<Permit, R> {
         let reading = self.check(run, Check::Request, Ok(()), |()| {
             Ok(Reading::new(&self.policy.rules, &self.request, self.policy.bypass_cors_preflight)?)
         })?;
@@ -58,16 +60,17 @@ impl<'d> Judge<'d> {
             let none = || Denial::new(Code::NoRuleMatched, "no rule matches host, method and path");
             Ok(self.policy.rules.find(reading).ok_or_else(none)?)
         })?;
+        let mut under = Judge { reading: reading.as_ref().ok(), ..self };
         if let Ok((index, rule)) = found {
             run.note(|| Note::Rule(index));
             // A preflight asks for another request, so that request's rule decides whether it exists.
             if reading.as_ref().is_ok_and(|reading| reading.asked.is_some()) {
                 return Ok(Ok(self.permit(Vec::new())));
             }
-            self.rule = Some(rule);
+            under.rule = Some(rule);
         }
-        let proven = self.tokens(run, found.map(|(_, rule)| &rule.requirement))?;
-        Ok(proven.map(|proven| self.permit(proven)))
+        let proven = under.tokens(run, found.map(|(_, rule)| &rule.requirement))?;
+        Ok(proven.map(|proven| under.permit(proven)))
     }
 
     /// Makes one check; whatever refuses gets the challenge of the rule.
@@ -232,18 +235,34 @@ impl<'d> Judge<'d> {
             self.check(run, Check::Lifetime, own, |(own, claims)| Ok(own.lifetime(claims, now)?))?;
         let required =
             self.check(run, Check::RequiredClaims, own, |(own, claims)| Ok(own.required(claims)?))?;
-        let values = self.check(run, Check::ClaimValues, own, |(own, claims)| Ok(own.values(claims)?))?;
-        let scopes = self.check(run, Check::Scopes, claims, |claims| {
-            let mut wanted = self.rule.iter().flat_map(|rule| &rule.scopes);
-            match wanted.find(|scope| !grants_scope(claims.all(), scope)) {
-                None => Ok(()),
-                Some(scope) => {
-                    Err(Denial::new(Code::InsufficientScope, format!("the scope `{scope}` is not granted"))
-                        .into())
-                }
-            }
+        let values = self.check(run, Check::ClaimValues, own, |(own, claims)| {
+            let absent = Code::MissingClaim;
+            Ok(conditions::check(&own.conditions, self.facts(claims), Code::ClaimMismatch, absent)?)
         })?;
-        Ok(audience.and(expiry).and(start).and(lifetime).and(required).and(values).and(scopes))
+        let scopes = self.check(run, Check::Scopes, claims, |claims| Ok(self.scopes(claims)?))?;
+        let of_rule = self.check(run, Check::RuleClaims, claims, |claims| {
+            let (code, own) = (Code::InsufficientClaims, self.rule.map(|rule| rule.conditions.as_slice()));
+            Ok(conditions::check(own.unwrap_or_default(), self.facts(claims), code, code)?)
+        })?;
+        let of_issuer = audience.and(expiry).and(start).and(lifetime).and(required).and(values);
+        Ok(of_issuer.and(scopes).and(of_rule))
+    }
+
+    fn facts<'f>(&'f self, claims: &'f Claims<'f>) -> Facts<'f> {
+        Facts { claims: claims.all(), request: &self.request, reading: self.reading, rule: self.rule }
+    }
+
+    fn scopes(&self, claims: &Claims<'_>) -> Result<(), Denial> {
+        let Some(rule) = self.rule else { return Ok(()) };
+        let granted = |scope: &String| grants_scope(claims.all(), scope);
+        if let Some(scope) = rule.scopes.iter().find(|scope| !granted(scope)) {
+            return Err(Denial::new(Code::InsufficientScope, format!("the scope `{scope}` is not granted")));
+        }
+        if !rule.any_scopes.is_empty() && !rule.any_scopes.iter().any(granted) {
+            let detail = format!("none of the scopes `{}` is granted", rule.any_scopes.join(" "));
+            return Err(Denial::new(Code::InsufficientScope, detail));
+        }
+        Ok(())
     }
 
     /// The provider that `iss` names, if the rule knows it and looks for its token there.
@@ -271,6 +290,9 @@ impl<'d> Judge<'d> {
             let headers = token.headers.into_iter();
             changes.set.extend(headers.map(|(name, value)| (name.as_str().into(), value)));
             identities.push(Identity { issuer: token.issuer.name.clone(), payload: token.payload });
+        }
+        if let Some(header) = self.rule.and_then(|rule| rule.report.as_ref()?.header.as_ref()) {
+            changes.set.push((header.as_str().into(), b"allow".into()));
         }
         Permit::new(changes, identities)
     }

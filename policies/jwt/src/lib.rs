@@ -20,10 +20,13 @@
 )]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod base64url;
 mod check;
 mod claims;
+mod conditions;
 pub mod config;
 mod date;
 mod examination;
@@ -44,6 +47,6 @@ pub use config::{ConfigError, resolve::Warning};
 pub use examination::{Examination, Finding, Outcome, VerifiedKey};
 pub use permit::{Identity, Permit};
 pub use policy::{Decision, KeySource, Limits, Missing, Need, Policy, RemoteKeys};
-use portcullis_core::request;
+pub use portcullis_core::request;
 pub use portcullis_core::{HeaderPair, Request, json};
 pub use token::{MAX_TRIES, verify_jws};

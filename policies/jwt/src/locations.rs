@@ -207,7 +207,7 @@ fn without_parameters(path: &str, query: &str, parameters: &[&str]) -> String {
 }
 
 /// Percent-decoding that never fails: what is not an escape stands for itself.
-fn decode(text: &str) -> Cow<'_, [u8]> {
+pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
     }
@@ -221,7 +221,7 @@ fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-fn hex_pair(pair: &[u8]) -> Option<u8> {
+pub(crate) fn hex_pair(pair: &[u8]) -> Option<u8> {
     // `from_str_radix` takes a sign as well.
     pair.iter().all(u8::is_ascii_hexdigit).then_some(())?;
     u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()

@@ -2,13 +2,16 @@
 
 use alloc::{string::String, vec::Vec};
 
+use portcullis_core::Denial;
+
 use crate::{json, locations::Changes};
 
-/// What was proven about a request. Only a decision makes one.
+/// What was proven about a request, or that its rule only reports. Only a decision makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     changes: Changes,
     identities: Vec<Identity>,
+    reported: Option<Denial>,
 }
 
 /// The verified claims of one token.
@@ -34,7 +37,18 @@ impl Identity {
 
 impl Permit {
     pub(crate) const fn new(changes: Changes, identities: Vec<Identity>) -> Self {
-        Self { changes, identities }
+        Self { changes, identities, reported: None }
+    }
+
+    /// The permit of a request that only a report was made of: nothing about it is proven.
+    pub(crate) const fn reported_only(changes: Changes, denial: Denial) -> Self {
+        Self { changes, identities: Vec::new(), reported: Some(denial) }
+    }
+
+    /// What the request would have been refused with, did its rule not only report.
+    #[must_use]
+    pub const fn reported(&self) -> Option<&Denial> {
+        self.reported.as_ref()
     }
 
     /// Headers to remove, first of all.

@@ -15,10 +15,10 @@ use crate::{
     judge::Judge,
     jwks::KeySet,
     life::LifeConfig,
-    locations::Location,
+    locations::{Changes, Location},
     permit::Permit,
     request::Request,
-    rules::{Rule, Rules},
+    rules::{Reading, Report, Rule, Rules},
     token::Types,
 };
 
@@ -31,6 +31,7 @@ pub struct Policy {
     pub(crate) rules: Rules,
     pub(crate) realm: Option<String>,
     pub(crate) bypass_cors_preflight: bool,
+    pub(crate) compares_peer: bool,
     pub(crate) limits: Limits,
     pub(crate) owned: Vec<HeaderName>,
     pub(crate) warnings: Vec<Warning>,
@@ -140,6 +141,13 @@ impl Policy {
         self.limits
     }
 
+    /// Whether a claim is compared with the client's certificate, so that [`Request::with_peer`] is
+    /// needed; without it such a condition refuses.
+    #[must_use]
+    pub const fn compares_peer(&self) -> bool {
+        self.compares_peer
+    }
+
     /// The issuers whose keys have to be fetched: index, name and address.
     pub fn remote_keys(&self) -> impl Iterator<Item = (usize, &str, &RemoteKeys)> {
         self.issuers.iter().enumerate().filter_map(|(index, issuer)| match &issuer.keys {
@@ -169,7 +177,7 @@ impl Policy {
         let judge = Judge::new(self, *request, keys, verifier, now);
         match judge.judge(&mut UntilFailure) {
             Ok(Ok(permit)) => Decision::Permit(permit),
-            Err(Refusal::Deny(denial)) => Decision::Deny(denial),
+            Err(Refusal::Deny(denial)) => self.refuse(request, denial),
             Err(Refusal::Need(need)) => Decision::Need(*need),
         }
     }
@@ -186,11 +194,44 @@ impl Policy {
     ) -> Examination {
         let mut run = Everything::default();
         let Ok(reached) = Judge::new(self, *request, keys, verifier, now).judge(&mut run);
-        Examination::new(run, reached.ok())
+        Examination::new(run, reached.ok(), |denial| match self.refuse(request, denial) {
+            Decision::Permit(permit) => Some(permit),
+            Decision::Deny(_) | Decision::Need(_) => None,
+        })
+    }
+
+    /// What refusing `request` with `denial` comes to: a denial, or a permit that says what it
+    /// would have been, where the request's rule only reports. A caller whose wait for keys ended
+    /// asks this; decisions do by themselves.
+    #[must_use]
+    pub fn refuse(&self, request: &Request<'_>, denial: Denial) -> Decision {
+        let Some(report) = self.reporting(request) else { return Decision::Deny(denial) };
+        let mut changes = Changes { remove: self.spoofed(request), set: Vec::new() };
+        if let Some(header) = &report.header {
+            changes.set.push((header.as_str().into(), denial.code().as_str().into()));
+        }
+        Decision::Permit(Permit::reported_only(changes, denial))
+    }
+
+    /// Whether a rule only reports.
+    #[must_use]
+    pub fn reports(&self) -> bool {
+        self.rules.report()
+    }
+
+    /// How the rule that `request` is under reports, where it does only that. What has no rule is
+    /// refused.
+    fn reporting(&self, request: &Request<'_>) -> Option<&Report> {
+        if !self.rules.report() {
+            return None;
+        }
+        let reading = Reading::new(&self.rules, request, self.bypass_cors_preflight).ok()?;
+        self.rules.find(&reading)?.1.report.as_ref()
     }
 
     pub(crate) fn challenge(&self, rule: Option<&Rule>) -> Challenge {
-        let scopes = rule.map(|rule| rule.scopes.join(" ")).filter(|scopes| !scopes.is_empty());
+        let scopes = rule.map(|rule| [rule.scopes.as_slice(), &rule.any_scopes].concat().join(" "));
+        let scopes = scopes.filter(|scopes| !scopes.is_empty());
         Challenge { realm: self.realm.clone(), scope: scopes }
     }
 }

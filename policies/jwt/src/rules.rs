@@ -2,9 +2,10 @@
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
-use portcullis_core::Denial;
+use portcullis_core::{Denial, HeaderName};
 
 use crate::{
+    conditions::Condition,
     locations::Location,
     policy::Issuer,
     request::{self, Request},
@@ -19,6 +20,18 @@ pub(crate) struct Rule {
     pub(crate) requirement: Requirement,
     /// All of these must be granted.
     pub(crate) scopes: Vec<String>,
+    /// One of these must be granted, where there are any.
+    pub(crate) any_scopes: Vec<String>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Where the rule only tells what it would refuse.
+    pub(crate) report: Option<Report>,
+}
+
+/// How a rule tells what it would refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Gets the decision on the way to the upstream.
+    pub(crate) header: Option<HeaderName>,
 }
 
 /// Whose token a rule demands.
@@ -103,12 +116,18 @@ pub(crate) enum PathPattern {
 pub(crate) enum Part {
     Literal(String),
     /// `{name}`: any one segment that is not empty.
-    Variable,
+    Variable(String),
     /// `**` at the end: whatever follows.
     Rest,
 }
 
 impl PathPattern {
+    /// The names of a template's variables.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &String> {
+        let parts = if let Self::Template(parts) = self { parts.as_slice() } else { &[] };
+        parts.iter().filter_map(|part| if let Part::Variable(name) = part { Some(name) } else { None })
+    }
+
     fn matches(&self, path: &[Cow<'_, str>]) -> bool {
         match self {
             Self::Any => true,
@@ -129,7 +148,7 @@ fn matches_template(parts: &[Part], path: &[Cow<'_, str>]) -> bool {
         match (part, rest.next()) {
             (Part::Rest, _) => return true,
             (Part::Literal(own), Some(segment)) if own == segment => {}
-            (Part::Variable, Some(segment)) if !segment.is_empty() => {}
+            (Part::Variable(_), Some(segment)) if !segment.is_empty() => {}
             _ => return false,
         }
     }
@@ -146,12 +165,18 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+    /// `hosts_matter` where something else than a rule's match looks at the host.
+    pub(crate) fn new(rules: Vec<Rule>, hosts_matter: bool) -> Self {
         Self {
             paths_matter: rules.iter().any(|rule| rule.path != PathPattern::Any),
-            hosts_matter: rules.iter().any(|rule| !rule.hosts.is_empty()),
+            hosts_matter: hosts_matter || rules.iter().any(|rule| !rule.hosts.is_empty()),
             rules,
         }
+    }
+
+    /// Whether any rule only reports.
+    pub(crate) fn report(&self) -> bool {
+        self.rules.iter().any(|rule| rule.report.is_some())
     }
 
     /// The first rule that matches, with its index.
@@ -187,5 +212,18 @@ impl<'r> Reading<'r> {
             _ => String::new(),
         };
         Ok(Self { method, asked, host, segments })
+    }
+
+    /// The host in lower case and without its port; empty where there is none.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What the path has in the place of the variable `name` of `rule`, which matches it.
+    pub(crate) fn variable(&self, rule: &Rule, name: &str) -> Option<&str> {
+        let PathPattern::Template(parts) = &rule.path else { return None };
+        let named = |part: &Part| matches!(part, Part::Variable(own) if own == name);
+        let at = parts.iter().position(named)?;
+        self.segments.get(at).map(AsRef::as_ref)
     }
 }

@@ -12,7 +12,8 @@ use super::duration::Span;
 pub(crate) struct Config<'a> {
     #[serde(borrow)]
     pub(crate) issuers: Vec<Issuer<'a>>,
-    pub(crate) rules: Vec<Rule>,
+    #[serde(borrow)]
+    pub(crate) rules: Vec<Rule<'a>>,
     #[serde(default)]
     pub(crate) limits: Limits,
     pub(crate) realm: Option<String>,
@@ -53,7 +54,10 @@ pub(crate) struct Issuer<'a> {
     pub(crate) audiences: Vec<String>,
     #[serde(default)]
     pub(crate) accept_any_audience: bool,
-    pub(crate) algorithms: Vec<String>,
+    pub(crate) profile: Option<Profile>,
+    #[serde(default)]
+    pub(crate) departs_from_profile: Vec<String>,
+    pub(crate) algorithms: Option<Vec<String>>,
     #[serde(borrow)]
     pub(crate) jwks: Jwks<'a>,
     pub(crate) types: Option<Vec<String>>,
@@ -63,11 +67,18 @@ pub(crate) struct Issuer<'a> {
     pub(crate) max_lifetime: Option<Span>,
     #[serde(default)]
     pub(crate) required_claims: Vec<Path>,
-    #[serde(default)]
-    pub(crate) claims: Vec<ClaimRule>,
+    #[serde(default, borrow)]
+    pub(crate) claims: Vec<Condition<'a>>,
     pub(crate) from: Option<From>,
     #[serde(default)]
     pub(crate) forward: Forward,
+}
+
+/// A set of demands with a name.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Profile {
+    OauthAccessToken,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,13 +150,66 @@ pub(crate) struct Life {
     pub(crate) max_document_bytes: Option<usize>,
 }
 
-/// A claim by its name, or by the names on the way to it.
+/// A claim by its name, or by the names on the way to it, and one comparison; or a group of
+/// conditions.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ClaimRule {
+pub(crate) struct Condition<'a> {
+    #[serde(borrow)]
+    pub(crate) any: Option<Vec<Condition<'a>>>,
+    #[serde(borrow)]
+    pub(crate) all: Option<Vec<Condition<'a>>>,
+    #[serde(borrow)]
+    pub(crate) none: Option<Vec<Condition<'a>>>,
     pub(crate) claim: Option<String>,
     pub(crate) path: Option<Vec<String>>,
-    pub(crate) one_of: Vec<serde_json::Value>,
+    pub(crate) elements: Option<Elements>,
+    // Values stay text until they are compared: a number is what was written, not a float.
+    #[serde(borrow)]
+    pub(crate) equals: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) one_of: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(crate) contains: Option<Vec<&'a RawValue>>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) suffix: Option<String>,
+    pub(crate) matches: Option<String>,
+    #[serde(borrow)]
+    pub(crate) at_least: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) at_most: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) more_than: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) less_than: Option<&'a RawValue>,
+    pub(crate) equals_request: Option<Counterpart>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Elements {
+    Any,
+    All,
+    None,
+}
+
+/// A place in the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(crate) enum Counterpart {
+    Header(String),
+    Host,
+    LabelBelow(String),
+    PathVariable(String),
+    Query(String),
+    PeerSan(San),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum San {
+    Uri,
+    Dns,
 }
 
 /// A required claim: `"name"` or `["outer", "inner"]`.
@@ -218,7 +282,7 @@ pub(crate) struct ClaimHeader {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
+pub(crate) struct Rule<'a> {
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
     #[serde(default)]
@@ -227,6 +291,18 @@ pub(crate) struct Rule {
     pub(crate) require: Require,
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
+    #[serde(default)]
+    pub(crate) any_scopes: Vec<String>,
+    #[serde(default, borrow)]
+    pub(crate) claims: Vec<Condition<'a>>,
+    pub(crate) report_only: Option<ReportOnly>,
+}
+
+/// What a rule that only reports tells, and to whom.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReportOnly {
+    pub(crate) header: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,15 +11,16 @@ use core::{fmt, time::Duration};
 use portcullis_core::HeaderName;
 use portcullis_crypto::{Algorithm, KeyType};
 
-use super::{ConfigError, raw, remote};
+use super::{ConfigError, conditions, profile, raw, remote};
 use crate::{
-    claims::{ClaimChecks, ClaimPath, ClaimValue, Expected},
+    claims::{ClaimChecks, ClaimPath},
+    conditions::{Condition, Counterpart},
     config::duration::Span,
     forward::Forward,
     jwks::{self, KeySet, Origin},
     locations::Location,
     policy::{Issuer, Keys, Limits, Policy},
-    rules::{Accepted, HostPattern, Part, PathPattern, Requirement, Rule, Rules},
+    rules::{Accepted, HostPattern, Part, PathPattern, Report, Requirement, Rule, Rules},
     token::{Types, media_type},
 };
 
@@ -62,11 +63,24 @@ pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
     let rules = indexed("rules", rules, |path, raw| rule(path, raw, &names, &issuers))?;
     let mut owned: Vec<HeaderName> =
         issuers.iter().flat_map(|issuer| issuer.forward.owned()).cloned().collect();
+    for (at, header) in reports(&rules) {
+        if owned.iter().any(|own| own.is_spelled(header.as_str().as_bytes())) {
+            let reason = format!("`{header}` is also set by `forward`; choose another");
+            return Err(ConfigError::new(format!("rules[{at}].report_only.header"), reason));
+        }
+    }
+    owned.extend(reports(&rules).map(|(_, header)| header.clone()));
     owned.sort();
     owned.dedup();
     refuse_owned_sources(&issuers, &owned)?;
+    let counterparts = counterparts(&issuers, &rules);
+    refuse_owned_counterparts(&counterparts, &owned)?;
+    let compared = |wanted: fn(&Counterpart) -> bool| counterparts.iter().any(|(_, own)| wanted(own));
+    let hosts_matter = compared(|own| matches!(own, Counterpart::Host | Counterpart::LabelBelow(_)));
+    let compares_peer = compared(|own| matches!(own, Counterpart::Peer(_)));
     Ok(Policy {
-        rules: Rules::new(rules),
+        rules: Rules::new(rules, hosts_matter),
+        compares_peer,
         limits,
         realm: realm.map(|realm| resolve_realm(&realm)).transpose()?,
         by_identifier,
@@ -77,7 +91,7 @@ pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
     })
 }
 
-fn indexed<R, T>(
+pub(super) fn indexed<R, T>(
     path: &str,
     items: Vec<R>,
     mut item: impl FnMut(&str, R) -> Resolved<T>,
@@ -123,10 +137,18 @@ fn resolve_realm(realm: &str) -> Resolved<String> {
     if sound { Ok(realm.into()) } else { Err(ConfigError::new("realm", "only visible ASCII without quotes")) }
 }
 
-fn issuer(path: &str, raw: raw::Issuer<'_>, limits: Limits, warnings: &mut Vec<Warning>) -> Resolved<Issuer> {
+fn issuer(
+    path: &str,
+    mut raw: raw::Issuer<'_>,
+    limits: Limits,
+    warnings: &mut Vec<Warning>,
+) -> Resolved<Issuer> {
+    let of_profile = profile::apply(path, &mut raw)?;
     let raw::Issuer {
         name,
         issuer,
+        profile: _,
+        departs_from_profile: _,
         audiences,
         accept_any_audience,
         algorithms,
@@ -156,6 +178,8 @@ fn issuer(path: &str, raw: raw::Issuer<'_>, limits: Limits, warnings: &mut Vec<W
         }
         _ => {}
     }
+    let algorithms = algorithms
+        .ok_or_else(|| ConfigError::new(at("algorithms"), "missing; name them, or a `profile` that does"))?;
     let algorithms = resolve_algorithms(&at("algorithms"), &algorithms)?;
     let keys = keys(&at("jwks"), jwks, &algorithms, (&issuer, limits), warnings)?;
     let Span(clock_skew) = clock_skew.unwrap_or(Span(DEFAULT_CLOCK_SKEW));
@@ -176,7 +200,7 @@ fn issuer(path: &str, raw: raw::Issuer<'_>, limits: Limits, warnings: &mut Vec<W
         required: indexed(&at("required_claims"), required_claims, |path, raw::Path(names)| {
             claim_path(path, names)
         })?,
-        values: indexed(&at("claims"), claims, claim_value)?,
+        conditions: [of_profile, conditions::conditions(&at("claims"), claims, &[])?].concat(),
     };
     Ok(Issuer {
         types: resolve_types(&at("types"), types, require_type)?,
@@ -292,11 +316,7 @@ fn resolve_forward(path: &str, raw: raw::Forward) -> Resolved<Forward> {
     let mut seen: Vec<HeaderName> = Vec::new();
     let mut own = |path: &str, name: &str| {
         let header = header_name(path, name)?;
-        if is_framing(header.as_str()) {
-            let reason =
-                format!("`{header}` steers the connection or the route; choose a header of your own");
-            return Err(ConfigError::new(path, reason));
-        }
+        refuse_framing(path, &header)?;
         if seen.iter().any(|other| other.is_spelled(header.as_str().as_bytes())) {
             return Err(ConfigError::new(path, format!("`{header}` is already set from another claim")));
         }
@@ -315,7 +335,7 @@ fn resolve_forward(path: &str, raw: raw::Forward) -> Resolved<Forward> {
     Ok(Forward { headers, payload_header, token })
 }
 
-fn header_name(path: &str, name: &str) -> Resolved<HeaderName> {
+pub(super) fn header_name(path: &str, name: &str) -> Resolved<HeaderName> {
     HeaderName::new(name).map_err(|error| ConfigError::new(path, format!("`{name}` is {error}")))
 }
 
@@ -357,7 +377,44 @@ fn refuse_owned_sources(issuers: &[Issuer], owned: &[HeaderName]) -> Resolved<()
     Ok(())
 }
 
-fn claim_or_path(path: &str, claim: Option<String>, names: Option<Vec<String>>) -> Resolved<ClaimPath> {
+/// The headers that reports are given to upstreams in, with the index of their rule.
+fn reports(rules: &[Rule]) -> impl Iterator<Item = (usize, &HeaderName)> {
+    rules.iter().enumerate().filter_map(|(at, rule)| Some((at, rule.report.as_ref()?.header.as_ref()?)))
+}
+
+/// What conditions compare claims with, and the lists that these conditions are in.
+fn counterparts<'p>(issuers: &'p [Issuer], rules: &'p [Rule]) -> Vec<(String, &'p Counterpart)> {
+    let of_issuers = issuers.iter().enumerate().map(|(at, own)| ("issuers", at, &own.checks.conditions));
+    let of_rules = rules.iter().enumerate().map(|(at, own)| ("rules", at, &own.conditions));
+    let lists = of_issuers.chain(of_rules);
+    lists
+        .flat_map(|(kind, at, conditions)| {
+            let mut found = Vec::new();
+            conditions.iter().for_each(|condition: &Condition| condition.counterparts(&mut found));
+            found.into_iter().map(move |own| (format!("{kind}[{at}].claims"), own))
+        })
+        .collect()
+}
+
+/// What the client says in a header that the policy sets is removed, so it is nothing to compare
+/// with.
+fn refuse_owned_counterparts(counterparts: &[(String, &Counterpart)], owned: &[HeaderName]) -> Resolved<()> {
+    for (path, counterpart) in counterparts {
+        if let Counterpart::Header(name) = counterpart
+            && owned.iter().any(|own| own.is_spelled(name.as_str().as_bytes()))
+        {
+            let reason = format!("`{name}` is set by `forward`; a claim cannot be compared with it");
+            return Err(ConfigError::new(path.clone(), reason));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn claim_or_path(
+    path: &str,
+    claim: Option<String>,
+    names: Option<Vec<String>>,
+) -> Resolved<ClaimPath> {
     match (claim, names) {
         (Some(claim), None) => claim_path(path, Vec::from([claim])),
         (None, Some(names)) => claim_path(path, names),
@@ -375,32 +432,27 @@ fn claim_path(path: &str, names: Vec<String>) -> Resolved<ClaimPath> {
     Ok(ClaimPath(names))
 }
 
-fn claim_value(path: &str, raw: raw::ClaimRule) -> Resolved<ClaimValue> {
-    let raw::ClaimRule { claim, path: names, one_of } = raw;
-    if one_of.is_empty() {
-        return Err(ConfigError::new(format!("{path}.one_of"), "empty: no value could pass"));
-    }
-    let one_of = indexed(&format!("{path}.one_of"), one_of, |path, value| match value {
-        serde_json::Value::String(text) => Ok(Expected::Text(text)),
-        serde_json::Value::Bool(own) => Ok(Expected::Bool(own)),
-        serde_json::Value::Number(number) if number.is_i64() => {
-            Ok(Expected::Integer(number.as_i64().unwrap_or_default()))
-        }
-        _ => Err(ConfigError::new(path, "not a string, a boolean or an integer")),
-    })?;
-    Ok(ClaimValue { path: claim_or_path(path, claim, names)?, one_of })
-}
-
-fn rule(path: &str, raw: raw::Rule, names: &BTreeMap<String, usize>, issuers: &[Issuer]) -> Resolved<Rule> {
-    let raw::Rule { hosts, methods, path: path_match, require, scopes } = raw;
+fn rule(
+    path: &str,
+    raw: raw::Rule<'_>,
+    names: &BTreeMap<String, usize>,
+    issuers: &[Issuer],
+) -> Resolved<Rule> {
+    let raw::Rule { hosts, methods, path: path_match, require, scopes, any_scopes, claims, report_only } =
+        raw;
     let at = |member: &str| format!("{path}.{member}");
     let requirement = requirement(&at("require"), require, names, issuers)?;
-    if !scopes.is_empty() && !matches!(requirement, Requirement::Any(_) | Requirement::All(_)) {
-        return Err(ConfigError::new(
-            at("scopes"),
-            "only with `any` or `all`: without a token nothing grants them",
-        ));
+    let demands =
+        [("scopes", scopes.is_empty()), ("any_scopes", any_scopes.is_empty()), ("claims", claims.is_empty())];
+    if !matches!(requirement, Requirement::Any(_) | Requirement::All(_))
+        && let Some((member, _)) = demands.iter().find(|(_, empty)| !empty)
+    {
+        let reason = "only with `any` or `all`: without a token nothing satisfies it";
+        return Err(ConfigError::new(at(member), reason));
     }
+    let report = report_only.map(|raw| report(&at("report_only"), raw, &requirement)).transpose()?;
+    let path_pattern = path_pattern(&at("path"), &path_match)?;
+    let variables: Vec<String> = path_pattern.variables().cloned().collect();
     Ok(Rule {
         hosts: indexed(&at("hosts"), hosts, |path, host| host_pattern(path, &host))?,
         methods: indexed(&at("methods"), methods, |path, method| {
@@ -412,19 +464,44 @@ fn rule(path: &str, raw: raw::Rule, names: &BTreeMap<String, usize>, issuers: &[
                 Err(ConfigError::new(path, "not a method, such as `GET`; they are upper case"))
             }
         })?,
-        scopes: indexed(&at("scopes"), scopes, |path, scope| {
-            // RFC 6749 section 3.3: scope-token.
-            let sound = !scope.is_empty()
-                && scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
-            if sound {
-                Ok(scope)
-            } else {
-                Err(ConfigError::new(path, "not one scope token (RFC 6749 section 3.3)"))
-            }
-        })?,
-        path: path_pattern(&at("path"), &path_match)?,
+        scopes: indexed(&at("scopes"), scopes, scope)?,
+        any_scopes: indexed(&at("any_scopes"), any_scopes, scope)?,
+        conditions: conditions::conditions(&at("claims"), claims, &variables)?,
+        path: path_pattern,
         requirement,
+        report,
     })
+}
+
+fn report(path: &str, raw: raw::ReportOnly, requirement: &Requirement) -> Resolved<Report> {
+    if *requirement == Requirement::Nothing {
+        return Err(ConfigError::new(
+            path,
+            "a rule that requires nothing refuses nothing; there is no report",
+        ));
+    }
+    let header = raw.header.map(|name| {
+        let path = format!("{path}.header");
+        let header = header_name(&path, &name)?;
+        refuse_framing(&path, &header)?;
+        Ok(header)
+    });
+    Ok(Report { header: header.transpose()? })
+}
+
+fn refuse_framing(path: &str, header: &HeaderName) -> Resolved<()> {
+    if is_framing(header.as_str()) {
+        let reason = format!("`{header}` steers the connection or the route; choose a header of your own");
+        return Err(ConfigError::new(path, reason));
+    }
+    Ok(())
+}
+
+fn scope(path: &str, scope: String) -> Resolved<String> {
+    // RFC 6749 section 3.3: scope-token.
+    let sound =
+        !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+    if sound { Ok(scope) } else { Err(ConfigError::new(path, "not one scope token (RFC 6749 section 3.3)")) }
 }
 
 fn requirement(
@@ -496,12 +573,7 @@ fn refuse_shared_headers(path: &str, wanted: &[usize], issuers: &[Issuer]) -> Re
 
 fn host_pattern(path: &str, host: &str) -> Resolved<HostPattern> {
     let base = host.strip_prefix("*.").unwrap_or(host);
-    let sound = !base.is_empty()
-        && !base.ends_with('.')
-        && base.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'[' | b']' | b':')
-        });
-    if !sound {
+    if !is_host(base) {
         let reason = format!("`{host}` is not a host in lower case without port, or `*.` and one");
         return Err(ConfigError::new(path, reason));
     }
@@ -510,6 +582,12 @@ fn host_pattern(path: &str, host: &str) -> Resolved<HostPattern> {
     } else {
         HostPattern::OneLabelBelow(base.into())
     })
+}
+
+pub(super) fn is_host(text: &str) -> bool {
+    let allowed =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'[' | b']' | b':');
+    !text.is_empty() && !text.ends_with('.') && text.bytes().all(allowed)
 }
 
 fn path_pattern(path: &str, raw: &raw::PathMatch) -> Resolved<PathPattern> {
@@ -542,7 +620,17 @@ fn path_pattern(path: &str, raw: &raw::PathMatch) -> Resolved<PathPattern> {
             let kept = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
             Ok(PathPattern::Prefix(kept))
         }
-        raw::PathMatch::Template(_) => template(&path, segments).map(PathPattern::Template),
+        raw::PathMatch::Template(_) => {
+            let pattern = PathPattern::Template(template(&path, segments)?);
+            let mut names: Vec<&String> = pattern.variables().collect();
+            names.sort_unstable();
+            match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
+                None => Ok(pattern),
+                Some(name) => {
+                    Err(ConfigError::new(path, format!("`{{{name}}}` twice; give each its own name")))
+                }
+            }
+        }
     }
 }
 
@@ -552,7 +640,9 @@ fn template(path: &str, segments: Vec<String>) -> Resolved<Vec<Part>> {
         .into_iter()
         .enumerate()
         .map(|(at, segment)| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(name) if !name.is_empty() && !name.contains(['{', '}', '*']) => Ok(Part::Variable),
+            Some(name) if !name.is_empty() && !name.contains(['{', '}', '*']) => {
+                Ok(Part::Variable(name.into()))
+            }
             None if segment == "**" && at == last => Ok(Part::Rest),
             None if !segment.contains(['{', '}', '*']) => Ok(Part::Literal(segment)),
             _ => Err(ConfigError::new(

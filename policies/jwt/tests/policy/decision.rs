@@ -234,3 +234,77 @@ fn a_missing_remote_key_set_is_a_need_that_ends_in_503() {
     let Decision::Need(need) = decision else { panic!("{decision:?}") };
     assert_eq!((need.issuer, need.kid.as_deref(), need.otherwise.status()), (0, Some("k"), 503));
 }
+
+#[test]
+fn a_rule_that_only_reports_lets_pass_and_proves_nothing() {
+    let policy = policy(&configuration(
+        r#", "forward": {"headers": [{"claim": "sub", "header": "x-sub"}]}"#,
+        r#""rules": [{"path": {"prefix": "/told"}, "require": {"any": ["main"]}, "scopes": ["read"],
+                      "report_only": {"header": "x-verdict"}},
+                     {"path": {"prefix": "/quiet"}, "require": {"any": ["main"]}, "report_only": {}},
+                     {"path": {"prefix": "/enforced"}, "require": {"any": ["main"]}}]"#,
+    ));
+    assert!(policy.reports());
+    let good = token(&claims(r#","scope":"read""#));
+    let unscoped = token(&claims(""));
+    let expired = token(&claims("").replace(&(NOW + 300).to_string(), "0"));
+    for (path, token, verdict) in [
+        ("/told", good.as_str(), "allow"),
+        ("/told", &unscoped, "INSUFFICIENT_SCOPE"),
+        ("/told", &expired, "TOKEN_EXPIRED"),
+        ("/told", "a.b", "MALFORMED_TOKEN"),
+        ("/quiet", &expired, ""),
+    ] {
+        let authorization = format!("Bearer {token}");
+        let spoofs = [("X_Sub", "mallory"), ("x.verdict", "allow"), ("X-Verdict", "allow")];
+        let usual = [(":method", "GET"), (":path", path), ("authorization", authorization.as_str())];
+        let permit = permit(decide(&policy, &[&usual[..], &spoofs].concat()));
+        let removed: Vec<_> = permit.remove().iter().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(removed[..3], ["X_Sub", "x.verdict", "X-Verdict"], "{path} {verdict}");
+        let set: Vec<_> =
+            permit.set().iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        match permit.reported() {
+            None => {
+                assert_eq!(set, [(&b"x-sub"[..], &b"alice"[..]), (b"x-verdict", b"allow")]);
+                assert_eq!((removed.len(), permit.identities().len(), verdict), (4, 1, "allow"));
+            }
+            Some(denial) => {
+                // The token stays: who it is for may judge it.
+                assert_eq!((removed.len(), permit.identities().len()), (3, 0), "{verdict}");
+                let told = [(&b"x-verdict"[..], verdict.as_bytes())];
+                assert_eq!(set, told[..usize::from(path == "/told")], "{denial}");
+            }
+        }
+    }
+    assert_eq!(code(&policy, "/enforced", &expired), "TOKEN_EXPIRED");
+    assert_eq!(code(&policy, "/other", &expired), "NO_RULE_MATCHED");
+    assert_eq!(code(&policy, "/told/%2e", &good), "REQUEST_AMBIGUOUS");
+}
+
+#[test]
+fn an_access_token_has_what_its_profile_asks_for() {
+    let rest = r#","client_id":"web","iat":1767225600,"jti":"1""#;
+    let at = |claims: &str| token_with(r#"{"alg":"HS256","kid":"one","typ":"at+jwt"}"#, claims);
+    let document = configuration(
+        r#", "profile": "oauth-access-token", "departs_from_profile": ["algorithms", "jti"]"#,
+        EVERYTHING,
+    );
+    let policy = policy(&document);
+    let good = claims(rest);
+    for (token, expected) in [
+        (at(&good), "PERMIT"),
+        (token(&good), "TYPE_MISMATCH"),
+        (token_with(r#"{"alg":"HS256","kid":"one","typ":"application/AT+jwt"}"#, &good), "PERMIT"),
+        (token_with(r#"{"alg":"HS256","kid":"one","typ":"JWT"}"#, &good), "TYPE_MISMATCH"),
+        (at(&good.replace(r#""client_id":"web","#, "")), "MISSING_CLAIM"),
+        (at(&good.replace(r#""web""#, r#"{"a":1}"#)), "CLAIM_MISMATCH"),
+        (at(&good.replace(r#""web""#, r#""""#)), "CLAIM_MISMATCH"),
+        (at(&good.replace(r#""web""#, r#"["web"]"#)), "CLAIM_MISMATCH"),
+        (at(&good.replace(r#""sub":"alice","#, "")), "MISSING_CLAIM"),
+        (at(&good.replace(r#","iat":1767225600"#, "")), "MISSING_CLAIM"),
+        (at(&good.replace(r#","jti":"1""#, "")), "PERMIT"),
+        (at(&good.replace(r#""aud":"api","#, "")), "AUDIENCE_MISMATCH"),
+    ] {
+        assert_eq!(code(&policy, "/", &token), expected, "{token}");
+    }
+}
