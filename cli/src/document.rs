@@ -53,6 +53,20 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     })
 }
 
+/// Reads every document of a stream of YAML; empty ones are left out.
+///
+/// # Errors
+///
+/// As [`parse`], and where there is none.
+pub(crate) fn parse_all(bytes: &[u8]) -> anyhow::Result<Vec<Value>> {
+    let text = str::from_utf8(bytes).context("the document is not UTF-8")?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| anyhow::anyhow!("{}", first_line(&error)))?;
+    let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    anyhow::ensure!(!documents.is_empty(), "there is no document in it");
+    Ok(documents)
+}
+
 /// JSON is YAML too, so one parser reads both; it refuses duplicate members.
 fn yaml(bytes: &[u8]) -> anyhow::Result<Value> {
     let text = str::from_utf8(bytes).context("the document is not UTF-8")?;

@@ -9,10 +9,15 @@ mod demo;
 mod document;
 mod gateway;
 mod output;
+mod policy;
+mod registry;
 mod rotation;
 mod serve;
 mod stage;
+mod staple;
 mod suite;
+mod tls;
+mod verify_image;
 
 use std::process::ExitCode;
 
@@ -42,6 +47,9 @@ enum Call {
     Bundle(bundle::Arguments),
     Rotation(rotation::Arguments),
     Test(suite::Arguments),
+    VerifyImage(verify_image::Arguments),
+    Staple(staple::Arguments),
+    Policy(policy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +61,9 @@ fn main() -> ExitCode {
         Call::Bundle(arguments) => bundle::run(arguments),
         Call::Rotation(arguments) => rotation::run(arguments),
         Call::Test(arguments) => suite::run(arguments),
+        Call::VerifyImage(arguments) => verify_image::run(arguments),
+        Call::Staple(arguments) => staple::run(arguments),
+        Call::Policy(arguments) => policy::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

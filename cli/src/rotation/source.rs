@@ -1,7 +1,7 @@
 //! Where a key set comes from: a file, standard input, or an address. What a set is worth is
 //! judged elsewhere.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -16,15 +16,9 @@ use portcullis_jwt::{
     life::{Address, Allow, Locality},
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
-};
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::{document, output};
+use crate::{document, output, tls};
 
 /// For one address, from its name to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,7 +84,7 @@ async fn get(address: &Address, ca_file: Option<&Path>) -> anyhow::Result<Vec<u8
     let stream = TcpStream::connect((host.as_str(), port)).await.context("connect")?;
     let response = if secure {
         let name = ServerName::try_from(host)?;
-        let stream = connector(ca_file)?.connect(name, stream).await.context("TLS")?;
+        let stream = tls::connector(ca_file)?.connect(name, stream).await.context("TLS")?;
         exchange(TokioIo::new(stream), request).await?
     } else {
         exchange(TokioIo::new(stream), request).await?
@@ -110,24 +104,4 @@ where
     // Ends with the response; its errors reach the sender.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender.send_request(request).await?)
-}
-
-fn connector(ca_file: Option<&Path>) -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(file) => {
-            let read = || format!("`--ca-file`: read certificates from `{}`", file.display());
-            for certificate in CertificateDer::pem_file_iter(file).with_context(read)? {
-                roots.add(certificate.with_context(read)?).with_context(read)?;
-            }
-            ensure!(!roots.is_empty(), "`--ca-file`: no certificate in `{}`", file.display());
-        }
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
