@@ -48,9 +48,10 @@ impl<'c> Claims<'c> {
 
     pub(crate) fn from_pairs(bytes: &'c [u8]) -> Result<Self, Misshapen> {
         let pairs = bounded(pairs::read(bytes).ok_or(Misshapen)?)?;
-        let twice =
-            |(at, (name, _)): (usize, &(&[u8], &[u8]))| pairs.iter().take(at).any(|(own, _)| own == name);
-        if pairs.iter().enumerate().any(twice) { Err(Misshapen) } else { Ok(Self::Pairs(pairs)) }
+        let mut names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).any(|pair| pair.first() == pair.last());
+        if twice { Err(Misshapen) } else { Ok(Self::Pairs(pairs)) }
     }
 
     /// The claim at `path`; `None` where it is absent or null.

@@ -80,7 +80,7 @@ fn begins_with(name: &[u8], family: &str) -> bool {
 }
 
 /// As [`HeaderName::is_spelled`], for a lower-case name that is known.
-fn is_spelled(own: &str, name: &[u8]) -> bool {
+pub(crate) fn is_spelled(own: &str, name: &[u8]) -> bool {
     let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     own.len() == name.len() && own.bytes().zip(name).all(|(own, theirs)| fold(own) == fold(*theirs))
 }

@@ -2,10 +2,14 @@
 
 use alloc::{string::String, vec::Vec};
 
-use portcullis_core::pattern::{HostPattern, PathPattern};
+use portcullis_core::{
+    Request,
+    pattern::{HostPattern, PathPattern},
+};
 
 use crate::{
     State,
+    hygiene::is_spelled,
     source::{Reading, Usage},
 };
 
@@ -67,7 +71,12 @@ impl Routes {
     }
 }
 
-/// Methods that change nothing (RFC 9110 section 9.2.1), as far as a gateway can know.
-pub(crate) fn is_safe(method: &str) -> bool {
+/// Headers by which clients ask frameworks to take a request for one of another method.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Whether the request changes nothing (RFC 9110 section 9.2.1), as far as a gateway can know.
+pub(crate) fn is_safe(method: &str, request: &Request<'_>) -> bool {
+    let overridden = |name: &[u8]| OVERRIDES.iter().any(|own| is_spelled(own, name));
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+        && !request.headers().iter().any(|(name, _)| overridden(name))
 }

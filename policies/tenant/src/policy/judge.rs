@@ -306,7 +306,7 @@ impl<'d> Judge<'d> {
                 }
             };
         }
-        if state == State::ReadOnly && !route.writes_when_read_only && !is_safe(method) {
+        if state == State::ReadOnly && !route.writes_when_read_only && !is_safe(method, &self.request) {
             return refuse(Reason::State(state), Code::TenantReadOnly, "the tenant is read-only");
         }
         Ok(())
