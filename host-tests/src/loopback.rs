@@ -7,5 +7,5 @@
 mod client;
 mod server;
 
-pub use client::{Connection, Reply, Request, http2};
+pub use client::{Connection, Reply, Request, http2, http2_websocket};
 pub use server::{Answer, Endpoint, Seen, Upstream};

@@ -268,6 +268,22 @@ impl Connection {
 /// # Errors
 /// When the request cannot be said in HTTP/2, or the peer does not answer it.
 pub fn http2(address: SocketAddr, request: &Request) -> Result<Reply> {
+    http2_with(address, request, None)
+}
+
+/// As [`http2`], as an extended CONNECT for a WebSocket (RFC 8441), whatever the request's method.
+///
+/// # Errors
+/// As [`http2`].
+pub fn http2_websocket(address: SocketAddr, request: &Request) -> Result<Reply> {
+    http2_with(address, request, Some(hyper::ext::Protocol::from_static("websocket")))
+}
+
+fn http2_with(
+    address: SocketAddr,
+    request: &Request,
+    protocol: Option<hyper::ext::Protocol>,
+) -> Result<Reply> {
     let is_host = |name: &[u8]| name.eq_ignore_ascii_case(b"host");
     let host =
         request.headers.iter().find(|(name, _)| is_host(name)).map_or(&b"gateway"[..], |(_, value)| value);
@@ -281,7 +297,11 @@ pub fn http2(address: SocketAddr, request: &Request) -> Result<Reply> {
     for (name, value) in request.headers.iter().filter(|(name, _)| !is_host(name)) {
         message = message.header(&name[..], &value[..]);
     }
-    let message = message.body(Full::new(Bytes::from(request.body.clone())))?;
+    let mut message = message.body(Full::new(Bytes::from(request.body.clone())))?;
+    if let Some(protocol) = protocol {
+        *message.method_mut() = hyper::Method::CONNECT;
+        message.extensions_mut().insert(protocol);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::time::timeout(TIMEOUT, exchange(address, message)).await.context("no reply in time")?

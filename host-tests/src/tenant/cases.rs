@@ -187,7 +187,9 @@ impl Case {
         headers
     }
 
-    pub(super) fn message(&self) -> loopback::Request {
+    /// The request as a client sends it.
+    #[must_use]
+    pub fn message(&self) -> loopback::Request {
         let mut message = loopback::Request::new(self.method, &self.target).header("host", &self.authority);
         for (name, value) in &self.more {
             message = message.header(name, value);

@@ -11,8 +11,8 @@ use portcullis_host_tests::{
         self, Envoy,
         config::{Bootstrap, Listener, jwt_authn, wasm},
     },
-    loopback::{Request, Upstream},
-    tenant::World,
+    loopback::{Request, Upstream, http2_websocket},
+    tenant::{Real, World},
 };
 use serde_json::{Value, json};
 
@@ -86,6 +86,36 @@ fn claims_that_envoys_own_filter_verified_prove_the_same() -> Result<()> {
     ] {
         assert_eq!(ask(path, claims.clone())?, expected, "{path} {claims}");
         assert!(upstream.take_seen().is_empty(), "{path} {claims}");
+    }
+    Ok(())
+}
+
+#[test]
+fn other_parts_of_the_proxy_read_the_proven_tenant_and_a_websocket_over_http2_is_judged() -> Result<()> {
+    let Some(binary) = envoy::binary_unless_skipped() else { return Ok(()) };
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+    let world = World::load("tenant-subdomain.yaml", now)?;
+    let told = r#"domains: ["*"]
+              response_headers_to_add:
+              - header: {key: x-seen-tenant, value: "%FILTER_STATE(wasm.portcullis_tenant_id:PLAIN)%"}"#;
+    let real =
+        Real::load_edited(&binary, &world, crate::MODULES, |text| text.replace(r#"domains: ["*"]"#, told))?;
+    let token = world.token(&json!({"org_id": "org_Acme01"}))?;
+    let ask = |host: &str| Request::new("GET", "/ws").header("host", host).bearer(&token);
+
+    let reply = real.envoy().connect("gateway")?.call(&ask("acme.app.example.com"))?;
+    assert_eq!((reply.status, reply.one("x-seen-tenant").as_deref()), (200, Some("org_Acme01")));
+
+    let gateway = real.envoy().address("gateway");
+    for (host, token, status, code) in [
+        ("globex.app.example.com", Some(&token), 404, "TENANT_NOT_FOUND"),
+        ("nobody.app.example.com", Some(&token), 404, "TENANT_NOT_FOUND"),
+        ("acme.app.example.com", None, 401, "MISSING_TOKEN"),
+    ] {
+        let request = Request::new("GET", "/ws").header("host", host).header("sec-websocket-version", "13");
+        let request = token.into_iter().fold(request, |request, token| request.bearer(token));
+        let reply = http2_websocket(gateway, &request)?;
+        assert_eq!((reply.status, reply.json()?["code"].as_str()), (status, Some(code)), "{host}");
     }
     Ok(())
 }
