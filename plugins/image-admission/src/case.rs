@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_core::UnixTime;
 use portcullis_signature::{
-    Answer, Evidence, Facts, ImageRef, Outcome, Policy, Read, Reason, ReasonCode, Request, Verdict, What,
-    plan, review::Review,
+    Answer, Dossier, Evidence, Facts, ImageRef, Outcome, Policy, Read, Reason, ReasonCode, Request, Verdict,
+    What, plan, review::Review,
 };
 
 use crate::cache::Key;
+
+/// The most bytes that are kept of one image: an image with more is read again each time.
+const MOST_KEPT: usize = 262_144;
 
 /// A review and its images.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Image {
     request: Request,
     evidence: Evidence,
     facts: Facts,
+    /// The evidence, sorted, once all is read.
+    dossier: Option<Dossier>,
     /// Reads that were dispatched and have no answer yet.
     open: BTreeSet<Read>,
     /// Whether the cache was asked, which needs the digest.
@@ -56,6 +61,7 @@ impl Case {
                 request,
                 evidence,
                 facts: Facts::default(),
+                dossier: None,
                 open: BTreeSet::new(),
                 looked_up: false,
                 verdict: None,
@@ -67,6 +73,11 @@ impl Case {
 
     pub(crate) fn len(&self) -> usize {
         self.images.len()
+    }
+
+    /// How many bytes of registries' answers are held for it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.images.iter().fold(0, |sum, image| sum.saturating_add(image.bytes()))
     }
 
     pub(crate) fn image(&mut self, index: usize) -> Option<&mut Image> {
@@ -114,6 +125,11 @@ impl Image {
         if self.open.is_empty() { Next::Verify } else { Next::Wait }
     }
 
+    /// How many bytes are held for it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.evidence.bytes()
+    }
+
     pub(crate) fn answered(&mut self, read: Read, answer: Answer) {
         self.open.remove(&read);
         self.evidence.record(read, answer);
@@ -139,13 +155,16 @@ impl Image {
 
     /// Verifies at most one signature, and judges. True once there is a verdict.
     pub(crate) fn verify(&mut self, policy: &Policy, now: UnixTime) -> bool {
-        let mut verdict = self.facts.judge(&self.request, &self.evidence, policy, now);
-        if verdict.unfinished && self.facts.verify_next(&self.request, &self.evidence, policy) {
-            verdict = self.facts.judge(&self.request, &self.evidence, policy, now);
+        let Self { request, evidence, facts, dossier, .. } = self;
+        let dossier = dossier.get_or_insert_with(|| Dossier::new(request, policy, evidence));
+        let mut verdict = facts.judge(request, dossier, policy, now);
+        if verdict.unfinished && facts.verify_next(request, dossier, policy) {
+            verdict = facts.judge(request, dossier, policy, now);
         }
         let done = !verdict.unfinished;
         if done {
             self.verdict = Some(verdict);
+            self.dossier = None;
         }
         done
     }
@@ -155,7 +174,11 @@ impl Image {
     pub(crate) fn keepsake(&self) -> Option<(Key, Evidence, Facts, bool)> {
         let verdict = self.verdict.as_ref()?;
         let digest = verdict.digest?;
-        if !verdict.class().cacheable() || self.evidence.stapled(&digest).is_some() || self.facts.is_empty() {
+        if !verdict.class().cacheable()
+            || self.bytes() > MOST_KEPT
+            || self.evidence.stapled(&digest).is_some()
+            || self.facts.is_empty()
+        {
             return None;
         }
         let mut evidence = self.evidence.clone();

@@ -41,6 +41,8 @@ struct Limits {
     review_bytes: usize,
     /// Reviews under way in one worker.
     reviews: usize,
+    /// Bytes of registries' answers that one worker holds for them.
+    evidence_bytes: usize,
     /// Images whose signatures are kept in one worker, and how long, in seconds.
     cached_images: usize,
     cached_seconds: u64,
@@ -54,6 +56,7 @@ impl Default for Limits {
             deadline_ms: 8_000,
             review_bytes: 8_388_608,
             reviews: 64,
+            evidence_bytes: 134_217_728,
             cached_images: 256,
             cached_seconds: 600,
             refused_seconds: 15,
@@ -70,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) deadline: Duration,
     pub(crate) review_bytes: usize,
     pub(crate) reviews: usize,
+    pub(crate) evidence_bytes: usize,
     pub(crate) cached_images: usize,
     pub(crate) cached: Duration,
     pub(crate) refused: Duration,
@@ -105,6 +109,7 @@ impl Config {
             deadline: Duration::from_millis(limits.deadline_ms),
             review_bytes: limits.review_bytes,
             reviews: limits.reviews,
+            evidence_bytes: limits.evidence_bytes,
             cached_images: limits.cached_images,
             cached: Duration::from_secs(limits.cached_seconds),
             refused: Duration::from_secs(limits.refused_seconds),

@@ -120,13 +120,28 @@ impl Worker {
         let (stream, image) = (flight.stream, flight.image);
         match step {
             Step::Send(outgoing) => self.send(&mut state, flight, &outgoing, now),
-            Step::Done(answer) => record(&mut state, &flight, answer),
+            Step::Done(answer) => {
+                let answer = self.bounded(&state, answer);
+                record(&mut state, &flight, answer);
+            }
         }
         self.advance(&mut state, stream, image, now);
         self.verify_one(&mut state, Some(stream), now);
         drop(state);
         self.finish(stream, now);
         self.set_pace();
+    }
+
+    /// What is more than the worker may hold is not kept.
+    fn bounded(&self, state: &State, answer: Answer) -> Answer {
+        let held = state.cases.values().fold(0_usize, |sum, case| sum.saturating_add(case.bytes()));
+        match &answer {
+            Answer::Found(body) if held.saturating_add(body.0.len()) > self.config.evidence_bytes => {
+                let detail = "the worker holds as much of registries' answers as it may";
+                Fetch::unanswered(ReasonCode::RegistryOversized, detail)
+            }
+            _ => answer,
+        }
     }
 
     fn incoming(&self, headers: bool, size: usize) -> Result<Received, String> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Class, Digest, Evidence, ImageRef, Policy, Read, Reason, ReasonCode,
-    gather::{Candidate, Gathered, Kind, Material, Target, gather},
+    gather::{Candidate, Depth, Gathered, Kind, Material, Target, gather},
     judge,
     policy::{Mode, Platforms, Requirement, RuleView, SignerRule, Tags, Unmatched},
     time,
@@ -84,7 +84,20 @@ pub fn plan(request: &Request, policy: &Policy, evidence: &Evidence) -> Vec<Read
     if settled {
         return Vec::new();
     }
-    gather(request, policy, &rules, evidence).needed.into_iter().collect()
+    gather(request, policy, &rules, evidence, Depth::Reads).needed.into_iter().collect()
+}
+
+/// The evidence about one image, sorted: what there is to verify. Made once all is read, so that each
+/// step after it costs one verification and no reading.
+#[derive(Debug)]
+pub struct Dossier(Gathered);
+
+impl Dossier {
+    /// Sorts the evidence about an image.
+    #[must_use]
+    pub fn new(request: &Request, policy: &Policy, evidence: &Evidence) -> Self {
+        Self(gather(request, policy, &policy.rules_for(request), evidence, Depth::Candidates))
+    }
 }
 
 /// Decides. Verifies what there is, signature by signature, until the policy is satisfied or there is
@@ -92,9 +105,10 @@ pub fn plan(request: &Request, policy: &Policy, evidence: &Evidence) -> Vec<Read
 #[must_use]
 pub fn decide(request: &Request, evidence: &Evidence, policy: &Policy, now: UnixTime) -> Verdict {
     let mut facts = Facts::default();
+    let dossier = Dossier::new(request, policy, evidence);
     loop {
-        let verdict = facts.judge(request, evidence, policy, now);
-        if !verdict.unfinished || !facts.verify_next(request, evidence, policy) {
+        let verdict = facts.judge(request, &dossier, policy, now);
+        if !verdict.unfinished || !facts.verify_next(request, &dossier, policy) {
             return verdict;
         }
     }
@@ -132,10 +146,9 @@ impl Facts {
 
     /// Verifies one signature that the policy asks about, with one of the trusts that it could be
     /// good for. False where there is none left.
-    pub fn verify_next(&mut self, request: &Request, evidence: &Evidence, policy: &Policy) -> bool {
+    pub fn verify_next(&mut self, request: &Request, dossier: &Dossier, policy: &Policy) -> bool {
         let rules = policy.rules_for(request);
-        let gathered = gather(request, policy, &rules, evidence);
-        let Some((key, result)) = self.next(&gathered, policy, &rules) else { return false };
+        let Some((key, result)) = self.next(&dossier.0, policy, &rules) else { return false };
         self.verified.insert(key, result);
         true
     }
@@ -171,7 +184,7 @@ impl Facts {
 
     /// The verdict on what is verified so far. A refusal may become an allow with more of it.
     #[must_use]
-    pub fn judge(&self, request: &Request, evidence: &Evidence, policy: &Policy, now: UnixTime) -> Verdict {
+    pub fn judge(&self, request: &Request, dossier: &Dossier, policy: &Policy, now: UnixTime) -> Verdict {
         let mut verdict = Verdict {
             outcome: Outcome::Deny,
             image: request.image.to_string(),
@@ -204,10 +217,10 @@ impl Facts {
             verdict.reason = Reason::new(ReasonCode::TagNotAllowed, message);
             return audited(verdict, enforced);
         }
-        let gathered = gather(request, policy, &rules, evidence);
+        let gathered = &dossier.0;
         verdict.digest = gathered.digest.or(verdict.digest);
-        if let Some(failure) = gathered.failure {
-            verdict.reason = failure;
+        if let Some(failure) = &gathered.failure {
+            verdict.reason = failure.clone();
             return audited(verdict, enforced);
         }
         if !gathered.needed.is_empty() {
@@ -216,7 +229,7 @@ impl Facts {
             verdict.reason = Reason::new(ReasonCode::EvidencePending, message);
             return verdict;
         }
-        self.judge_rules(verdict, request, policy, &rules, &gathered, ended, now)
+        self.judge_rules(verdict, request, policy, &rules, gathered, ended, now)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of `judge`, which has all of this")]

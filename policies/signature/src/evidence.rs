@@ -188,6 +188,15 @@ impl Evidence {
         self.reads.remove(read);
     }
 
+    /// How many bytes the answers have together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.reads.values().fold(0, |sum, answer| match answer {
+            Answer::Found(body) => sum.saturating_add(body.0.len()),
+            Answer::Absent | Answer::Failed { .. } => sum,
+        })
+    }
+
     /// Every read and its answer.
     pub fn reads(&self) -> impl Iterator<Item = (&Read, &Answer)> {
         self.reads.iter()

@@ -41,6 +41,11 @@ pub(crate) struct Target {
     pub(crate) candidates: Vec<Candidate>,
     /// What could not be read.
     pub(crate) problems: Vec<Reason>,
+    needed: BTreeSet<Read>,
+    depth: Depth,
+    layers: usize,
+    /// Bytes of signatures that are still looked into: what is beyond would cost more than it is worth.
+    room: usize,
 }
 
 /// A signature or attestation that nobody has verified yet.
@@ -69,12 +74,22 @@ pub(crate) enum Kind {
     Statement(String),
 }
 
+/// How far a walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Only to the reads that come next: no signature is looked into.
+    Reads,
+    /// To the signatures.
+    Candidates,
+}
+
 /// Walks through the evidence as far as it goes.
 pub(crate) fn gather(
     request: &Request,
     policy: &Policy,
     rules: &[&RuleView],
     evidence: &Evidence,
+    depth: Depth,
 ) -> Gathered {
     let mut gathered = Gathered::default();
     let image = &request.image;
@@ -118,7 +133,8 @@ pub(crate) fn gather(
         }
     }
     for digest in digests {
-        let target = target(request, policy, rules, evidence, digest, &mut gathered.needed);
+        let mut target = target(request, policy, rules, evidence, digest, depth);
+        gathered.needed.append(&mut target.needed);
         gathered.targets.push(target);
     }
     gathered
@@ -160,9 +176,9 @@ fn target(
     rules: &[&RuleView],
     evidence: &Evidence,
     digest: Digest,
-    needed: &mut BTreeSet<Read>,
+    depth: Depth,
 ) -> Target {
-    let mut target = Target { digest, candidates: Vec::new(), problems: Vec::new() };
+    let mut target = Target::new(digest, depth, policy.limits().bytes);
     if let Some(staple) = evidence.stapled(&digest) {
         // What came with the object is enough or it is not: a registry is not asked as well.
         target.stapled(staple);
@@ -179,7 +195,6 @@ fn target(
                 registry,
                 repository,
                 evidence,
-                needed,
                 target: &mut target,
                 most: policy.limits().signatures,
             };
@@ -203,6 +218,11 @@ fn needs_attestation(requirement: &Requirement) -> bool {
 }
 
 impl Target {
+    fn new(digest: Digest, depth: Depth, room: usize) -> Self {
+        let (candidates, problems) = (Vec::new(), Vec::new());
+        Self { digest, candidates, problems, needed: BTreeSet::new(), depth, layers: 0, room }
+    }
+
     fn stapled(&mut self, staple: &Staple) {
         for (index, bundle) in staple.bundles.iter().enumerate() {
             self.push(format!("stapled bundle {index}"), Material::Bundle(bundle.clone()));
@@ -216,6 +236,17 @@ impl Target {
     }
 
     fn push(&mut self, place: String, material: Material) {
+        if self.depth == Depth::Reads {
+            return;
+        }
+        match self.room.checked_sub(material.len()) {
+            Some(room) => self.room = room,
+            None => {
+                let message = "there are more bytes of signatures than are looked into";
+                self.problems.push(Reason::new(ReasonCode::LimitExceeded, message).about(place));
+                return;
+            }
+        }
         let kind = material.kind();
         let id = material.id();
         // The same signature may be both a referrer and under a tag.
@@ -256,6 +287,18 @@ impl Material {
         }
     }
 
+    fn len(&self) -> usize {
+        match self {
+            Self::Bundle(json) => json.len(),
+            Self::Signature(layer) | Self::Attestation(layer) => {
+                let annotations = layer.annotations.iter();
+                annotations.fold(layer.payload.0.len(), |sum, (name, value)| {
+                    sum.saturating_add(name.len()).saturating_add(value.len())
+                })
+            }
+        }
+    }
+
     fn id(&self) -> Digest {
         let mut bytes = Vec::new();
         let layer = match self {
@@ -276,7 +319,6 @@ struct Walk<'a> {
     registry: String,
     repository: String,
     evidence: &'a Evidence,
-    needed: &'a mut BTreeSet<Read>,
     target: &'a mut Target,
     most: usize,
 }
@@ -293,7 +335,7 @@ impl<'a> Walk<'a> {
                 None
             }
             None => {
-                self.needed.insert(read);
+                self.target.needed.insert(read);
                 None
             }
         }
@@ -338,6 +380,9 @@ impl<'a> Walk<'a> {
                 manifest.layers.iter().filter(|layer| layer.media_type().starts_with(BUNDLE)).take(self.most)
             {
                 let Some(body) = self.layer(&read, layer) else { continue };
+                if self.target.depth == Depth::Reads {
+                    continue;
+                }
                 match String::from_utf8(body.to_vec()) {
                     Ok(json) => self.target.push(format!("referrer {digest}"), Material::Bundle(json)),
                     Err(_) => self.target.problems.push(
@@ -360,13 +405,26 @@ impl<'a> Walk<'a> {
         let layers = manifest.layers.iter().filter(|layer| layer.media_type() == media_type).take(self.most);
         for (index, layer) in layers.enumerate() {
             let Some(body) = self.layer(&read, layer) else { continue };
+            if self.target.depth == Depth::Reads {
+                continue;
+            }
             let layer =
                 Layer { payload: encoding::Base64(body.to_vec()), annotations: layer.annotations.clone() };
             self.target.push(format!("{tag} layer {index}"), material(layer));
         }
     }
 
+    /// A layer's blob. So many are read for one target and no more, however they are spread over
+    /// manifests.
     fn layer(&mut self, read: &Read, layer: &Descriptor) -> Option<&'a [u8]> {
+        self.target.layers = self.target.layers.saturating_add(1);
+        if self.target.layers > self.most {
+            let message = format!("there are more than {} signatures; the first ones count", self.most);
+            self.target
+                .problems
+                .push(Reason::new(ReasonCode::LimitExceeded, message).about(read.to_string()));
+            return None;
+        }
         match layer.digest() {
             Ok(digest) => self.body(What::Blob(digest)).map(|(_, body)| body),
             Err(reason) => {

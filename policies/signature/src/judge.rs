@@ -231,26 +231,35 @@ impl<'a> Scene<'a> {
     }
 
     fn named(&self, fact: &Fact) -> Result<(), Reason> {
-        let (name, legacy) = match &fact.content {
-            Content::Artifact => (None, false),
-            Content::Image { name, .. } => (name.as_deref(), true),
+        let (names, legacy) = match &fact.content {
+            Content::Artifact => (Vec::new(), false),
+            Content::Image { name, .. } => (name.iter().map(String::as_str).collect(), true),
             Content::Statement(statement) => {
-                (Some(statement.subject_name.as_str()).filter(|name| !name.is_empty()), false)
+                (statement.subject_names.iter().map(String::as_str).collect(), false)
             }
         };
         if self.rule.signed_name == SignedName::Any {
             return Ok(());
         }
-        let Some(text) = name else {
+        // A statement may name the artifact more than once: one of the names must be right.
+        let mut refused = None;
+        for name in names {
+            match self.one_name(name) {
+                Ok(()) => return Ok(()),
+                Err(reason) => refused = refused.or(Some(reason)),
+            }
+        }
+        match (refused, self.rule.unnamed_bundles) {
+            (Some(reason), _) => Err(reason),
             // A legacy payload always has a name.
-            return match self.rule.unnamed_bundles {
-                UnnamedBundles::Allow if !legacy => Ok(()),
-                UnnamedBundles::Allow | UnnamedBundles::Deny => Err(Reason::new(
-                    ReasonCode::NameMissing,
-                    "the signature does not say for which repository",
-                )),
-            };
-        };
+            (None, UnnamedBundles::Allow) if !legacy => Ok(()),
+            (None, UnnamedBundles::Allow | UnnamedBundles::Deny) => {
+                Err(Reason::new(ReasonCode::NameMissing, "the signature does not say for which repository"))
+            }
+        }
+    }
+
+    fn one_name(&self, text: &str) -> Result<(), Reason> {
         let image = &self.request.image;
         let expected = match &self.rule.signed_name {
             SignedName::Remap(remap) => remapped(&image.name(), remap),

@@ -59,7 +59,7 @@ mod trust;
 mod verify;
 
 pub use artifact::{Artifact, verify_bundle};
-pub use decide::{Facts, Outcome, Request, Verdict, decide, plan};
+pub use decide::{Dossier, Facts, Outcome, Request, Verdict, decide, plan};
 pub use digest::{Digest, InvalidDigest};
 pub use encoding::Base64;
 pub use evidence::{ACCEPT_MANIFEST, Answer, Evidence, EvidenceError, Layer, Read, Staple, What};

@@ -12,8 +12,8 @@ use crate::{Digest, ImageRef, Pattern, Request, trust::Root};
 
 pub use document::{
     Builtin, Condition, Document, Exemption, GitHub, GitLab, Google, Key, Keyless, Limits, Log, Mode,
-    Platforms, Predicate, Remap, Requirement, Rule, SignedName, Signer, Tags, Test, TrustedRootSource,
-    Unmatched, UnnamedBundles,
+    Platforms, Remap, Requirement, Rule, SignedName, Signer, Tags, Test, TrustedRootSource, Unmatched,
+    UnnamedBundles,
 };
 pub use signer::Claim;
 pub(crate) use signer::{CertificateRule, KeyRule, SignerRule};

@@ -248,3 +248,6 @@ fn header(tag: u8, length: usize, out: &mut Vec<u8>) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

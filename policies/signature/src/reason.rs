@@ -50,6 +50,12 @@ macro_rules! codes {
                 match self { $(Self::$variant => $text,)+ }
             }
 
+            /// The sentence for the docs: what brings this code about.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_start(),)+ }
+            }
+
             /// The class.
             #[must_use]
             pub const fn class(self) -> Class {

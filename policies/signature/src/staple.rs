@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Digest, Evidence, Policy, Request, Staple,
-    gather::{Material, gather},
+    gather::{Depth, Material, gather},
 };
 
 /// The signatures that `evidence` has for the image of `request`, by the digest that each is for. With
@@ -13,7 +13,7 @@ use crate::{
 pub fn staples(request: &Request, policy: &Policy, evidence: &Evidence) -> BTreeMap<Digest, Staple> {
     let rules = policy.rules_for(request);
     let mut staples: BTreeMap<Digest, Staple> = BTreeMap::new();
-    for target in gather(request, policy, &rules, evidence).targets {
+    for target in gather(request, policy, &rules, evidence, Depth::Candidates).targets {
         for candidate in target.candidates {
             let staple = staples.entry(target.digest).or_default();
             match candidate.material {

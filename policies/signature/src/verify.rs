@@ -67,8 +67,8 @@ pub(crate) enum Content {
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     pub(crate) predicate_type: String,
-    /// The subject's name; empty as Cosign 3 leaves it.
-    pub(crate) subject_name: String,
+    /// The names of the subjects that are the artifact; none as Cosign 3 leaves them.
+    pub(crate) subject_names: Vec<String>,
     pub(crate) subject_annotations: BTreeMap<String, String>,
     pub(crate) json: Value,
 }
@@ -269,17 +269,19 @@ fn statement(payload: &[u8], digest: Digest) -> Result<Statement, Reason> {
     let about = |subject: &&Value| {
         subject.pointer("/digest/sha256").and_then(Value::as_str).is_some_and(|value| value == hex)
     };
-    let found = subjects.iter().find(about).ok_or_else(|| {
-        Reason::new(ReasonCode::SubjectDigestMismatch, format!("the signed statement is not about {digest}"))
-    })?;
-    let annotations = found.get("annotations").and_then(Value::as_object);
+    let found: Vec<&Value> = subjects.iter().filter(about).collect();
+    if found.is_empty() {
+        let message = format!("the signed statement is not about {digest}");
+        return Err(Reason::new(ReasonCode::SubjectDigestMismatch, message));
+    }
+    let annotations = found.iter().filter_map(|subject| subject.get("annotations")?.as_object());
     let subject_annotations = annotations
-        .into_iter()
         .flatten()
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();
-    let subject_name = found.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(Statement { predicate_type, subject_name, subject_annotations, json })
+    let names = found.iter().filter_map(|subject| subject.get("name")?.as_str());
+    let subject_names = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Ok(Statement { predicate_type, subject_names, subject_annotations, json })
 }
 
 /// A layer's annotation, as the legacy formats name them.

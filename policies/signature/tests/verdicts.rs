@@ -11,7 +11,8 @@ use portcullis_mini_sigstore::{
     TimestampStyle, Upload, Version, simple_signing,
 };
 use portcullis_signature::{
-    Class, Evidence, Facts, ImageRef, Outcome, Policy, ReasonCode, Request, Staple, Verdict, decide, plan,
+    Class, Dossier, Evidence, Facts, ImageRef, Outcome, Policy, ReasonCode, Request, Staple, Verdict, decide,
+    plan,
 };
 use serde_json::{Value, json};
 
@@ -610,6 +611,7 @@ fn verification_goes_one_signature_at_a_time_and_is_not_done_twice() {
     let mut evidence = Evidence::default();
     registry.read_all(&request, &policy, &mut evidence);
     let mut facts = Facts::default();
+    let evidence = Dossier::new(&request, &policy, &evidence);
     assert!(facts.judge(&request, &evidence, &policy, now()).unfinished);
     let mut steps = 0;
     while facts.judge(&request, &evidence, &policy, now()).unfinished {

@@ -274,8 +274,8 @@ pub enum Requirement {
     },
     /// A signed statement about the image.
     Attestation {
-        /// The predicate's type: a URI, or `slsa_provenance`, `vulnerabilities`, `spdx`, `cyclonedx`.
-        predicate_type: Predicate,
+        /// The predicate's type, the URI in full: `https://slsa.dev/provenance/v1`.
+        predicate_type: String,
         /// By whom.
         signer: String,
         /// What it must say. All of them.
@@ -294,9 +294,6 @@ pub enum Requirement {
         signers: Vec<String>,
     },
 }
-
-/// The type of an attestation's predicate: its URI, in full.
-pub type Predicate = String;
 
 /// What a verified statement must say at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
