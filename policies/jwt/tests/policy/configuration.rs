@@ -165,6 +165,11 @@ fn what_contradicts_itself_or_is_unsafe_is_refused_with_its_place() {
             "limits.token_bytes",
             "not in",
         ),
+        (
+            configuration("", &format!(r#""limits": {{"verified_tokens_bytes": 2000000000}}, {EVERYTHING}"#)),
+            "limits.verified_tokens_bytes",
+            "not in",
+        ),
         (configuration("", &format!(r#""limits": {{"wait": "0s"}}, {EVERYTHING}"#)), "limits.wait", "not in"),
         (configuration("", &format!(r#""realm": "a\"b", {EVERYTHING}"#)), "realm", "visible ASCII"),
         (
