@@ -30,8 +30,11 @@ const KEPT: [&str; 14] = [
     "proxy_on_delete",
 ];
 
-/// `module` with only the exports that are of use.
-pub fn without_unused_callbacks(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+/// Those that only a plugin that looks at answers needs.
+const RESPONSES: [&str; 2] = ["proxy_on_response_headers", "proxy_on_response_trailers"];
+
+/// `module` with only the exports that are of use; those for answers where it `sees_responses`.
+pub fn without_unused_callbacks(module: &[u8], sees_responses: bool) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut slim = Module::new();
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
@@ -39,7 +42,7 @@ pub fn without_unused_callbacks(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>
             let mut kept = ExportSection::new();
             for export in exports {
                 let export = export?;
-                if KEPT.contains(&export.name) {
+                if KEPT.contains(&export.name) || (sees_responses && RESPONSES.contains(&export.name)) {
                     kept.export(export.name, RoundtripReencoder.export_kind(export.kind)?, export.index);
                 }
             }

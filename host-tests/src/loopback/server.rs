@@ -1,6 +1,6 @@
 //! The servers: [`Upstream`] echoes what reached it, [`Endpoint`] answers what it is told to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -187,6 +187,52 @@ impl Endpoint {
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         locked(&self.server.record).seen.iter().cloned().collect()
+    }
+}
+
+/// A server of files by path, with entity tags, that counts what it sent. A file can be replaced at
+/// any time.
+#[derive(Debug)]
+pub struct Site {
+    server: Server,
+    files: Arc<Mutex<BTreeMap<String, (String, Bytes)>>>,
+}
+
+impl Site {
+    /// Starts on a free loopback port, without files.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn start() -> Result<Self> {
+        let files = Arc::new(Mutex::new(BTreeMap::<String, (String, Bytes)>::new()));
+        let shelf = Arc::clone(&files);
+        let server = Server::start(move |seen| {
+            let Some((etag, bytes)) = locked(&shelf).get(&seen.target).cloned() else {
+                return Answer::status(404);
+            };
+            if seen.all("if-none-match").contains(&etag.as_bytes()) {
+                return Answer::status(304).header("etag", &etag);
+            }
+            Answer { body: bytes.to_vec(), ..Answer::status(200).header("etag", &etag) }
+        })?;
+        Ok(Self { server, files })
+    }
+
+    /// Where it accepts.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Puts `bytes` at `path`; `etag` is without quotes.
+    pub fn put(&self, path: &str, etag: &str, bytes: Vec<u8>) {
+        locked(&self.files).insert(path.to_owned(), (format!("\"{etag}\""), Bytes::from(bytes)));
+    }
+
+    /// How many requests have arrived.
+    #[must_use]
+    pub fn fetches(&self) -> u64 {
+        locked(&self.server.record).count
     }
 }
 

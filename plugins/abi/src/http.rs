@@ -15,6 +15,10 @@ pub enum Map {
     RequestHeaders = 0,
     /// The request's trailers.
     RequestTrailers = 1,
+    /// The response's headers.
+    ResponseHeaders = 2,
+    /// The response's trailers.
+    ResponseTrailers = 3,
     /// The headers of the answer to an HTTP call.
     CallResponseHeaders = 6,
 }
@@ -35,6 +39,15 @@ pub fn headers(map: Map) -> Result<Headers, Refused> {
 /// [`Refused`] where the host does not do it.
 pub fn set_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     sys::replace_header(map as u32, name, value)
+}
+
+/// Adds a line with `name` and `value` to whatever has the name.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not do it.
+pub fn add_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    sys::add_header(map as u32, name, value)
 }
 
 /// Removes every header called `name`.

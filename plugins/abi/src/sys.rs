@@ -64,6 +64,9 @@ imports! {
     fn proxy_replace_header_map_value(
         map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize,
     );
+    fn proxy_add_header_map_value(
+        map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize,
+    );
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize);
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize);
     fn proxy_set_property(path: *const u8, path_size: usize, data: *const u8, size: usize);
@@ -157,6 +160,12 @@ pub(crate) fn header_map_pairs(map: u32) -> Result<Vec<u8>, Refused> {
 pub(crate) fn replace_header(map: u32, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     done(unsafe {
         import::proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn add_header(map: u32, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    done(unsafe {
+        import::proxy_add_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 

@@ -7,9 +7,12 @@ use portcullis_abi::{
     reply,
 };
 use portcullis_core::{Code, Denial, Request};
-use portcullis_tenant::{Evidence as _, Origin, Permit, Policy, Setting, Switch, Verdict};
+use portcullis_tenant::{
+    Evidence as _, Guard, Origin, Permit, Policy, Setting, Switch, Verdict,
+    audit::{Audit, Mode},
+};
 
-use crate::{evidence::Properties, metrics::Metrics};
+use crate::{directory::Fetched, evidence::Properties, metrics::Metrics};
 
 /// The names under which later filters and Envoy's own language find the proven tenant.
 const PROPERTY: &[&str] = &["portcullis_tenant"];
@@ -18,23 +21,28 @@ const ID_PROPERTY: &[&str] = &["portcullis_tenant_id"];
 /// A configured worker.
 pub(crate) struct Enforcer {
     pub(crate) policy: Policy,
+    /// The directory, where it is another server's.
+    pub(crate) fetched: Option<Fetched>,
     pub(crate) metrics: Metrics,
+    /// With a salt in any case.
+    pub(crate) audit: Audit,
 }
 
 impl Enforcer {
-    /// Judges the request of the effective context and makes the verdict true. Whether it goes on.
-    pub(crate) fn enforce(&self) -> bool {
+    /// Judges the request of the effective context and makes the verdict true. Whether it goes on,
+    /// and what its answer is then to be judged by.
+    pub(crate) fn enforce(&self) -> (bool, Option<Guard>) {
         self.judge().unwrap_or_else(|refused| {
             self.metrics.denied(Code::InternalError);
             log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
             // Without an answer the request stays paused and the proxy's own timeout ends it:
             // that is still a refusal.
             let _ = reply::fail(refused);
-            false
+            (false, None)
         })
     }
 
-    fn judge(&self) -> Result<bool, Refused> {
+    fn judge(&self) -> Result<(bool, Option<Guard>), Refused> {
         let headers = http::headers(Map::RequestHeaders)?;
         let list = headers.list()?;
         let request = Request::new(&list);
@@ -42,20 +50,46 @@ impl Enforcer {
         for setting in Setting::missing(&request, has_certificate) {
             self.metrics.missing(setting);
         }
-        match self.policy.decide(&request, &Properties).verdict {
-            Verdict::Permit(permit) => self.permit(&permit).map(|()| true),
-            Verdict::Switch(switch) => self.switch(&switch).map(|()| false),
-            Verdict::Deny(denial) => self.deny(&request, &denial).map(|()| false),
+        let outcome = match &self.fetched {
+            None => self.policy.decide(&request, &Properties),
+            Some(fetched) => {
+                fetched.with(|directory| self.policy.decide_in(&request, &Properties, directory))
+            }
+        };
+        if let Some(event) = self.audit.event(&request, &outcome) {
+            log::write(Level::Info, || format!("portcullis_audit {event}"));
+        }
+        match &outcome.verdict {
+            Verdict::Deny(denial) if self.audit.mode() == Mode::Shadow => {
+                self.metrics.shadow(denial.code());
+                self.strip(&request)?;
+                Ok((true, None))
+            }
+            Verdict::Permit(permit) => {
+                self.permit(&request, permit)?;
+                Ok((true, self.policy.guard(&request, &outcome)))
+            }
+            Verdict::Switch(switch) => self.switch(switch).map(|()| (false, None)),
+            Verdict::Deny(denial) => {
+                if let Some(tenant) = outcome.trace.existing() {
+                    self.metrics.denied_to(&self.audit.pseudonym(tenant));
+                }
+                self.deny(&request, denial).map(|()| (false, None))
+            }
         }
     }
 
     /// Every change or none: a request whose changes fail is answered, not continued.
-    fn permit(&self, permit: &Permit) -> Result<(), Refused> {
+    fn permit(&self, request: &Request<'_>, permit: &Permit) -> Result<(), Refused> {
+        let signed = self.policy.signed(request, permit, abi::now()?);
         for name in permit.remove() {
             http::remove_header(Map::RequestHeaders, name)?;
         }
         for (name, value) in permit.set() {
             http::set_header(Map::RequestHeaders, name, value)?;
+        }
+        if let Some((name, value)) = signed {
+            http::set_header(Map::RequestHeaders, &name, &value)?;
         }
         if let Some(tenant) = permit.tenant() {
             abi::set_property(PROPERTY, tenant.published().as_bytes())?;
@@ -76,11 +110,15 @@ impl Enforcer {
         reply::answer(status, "portcullis_tenant_switched", &headers)
     }
 
+    /// Takes out what pretends to come from this filter.
+    fn strip(&self, request: &Request<'_>) -> Result<(), Refused> {
+        let spoofed = self.policy.spoofed(request);
+        spoofed.iter().try_for_each(|name| http::remove_header(Map::RequestHeaders, name))
+    }
+
     /// Answers with `denial`, after what pretends to come from this filter is gone.
     fn deny(&self, request: &Request<'_>, denial: &Denial) -> Result<(), Refused> {
-        for name in self.policy.spoofed(request) {
-            http::remove_header(Map::RequestHeaders, &name)?;
-        }
+        self.strip(request)?;
         self.metrics.denied(denial.code());
         log::write(Level::Debug, || format!("denied: {denial}"));
         reply::deny(denial)

@@ -9,6 +9,8 @@ use proxy_wasm::{
     types::Action,
 };
 
+use portcullis_tenant::Guard;
+
 use crate::enforcer::Enforcer;
 
 /// A request under way.
@@ -16,11 +18,12 @@ pub(crate) struct Filter {
     /// Nothing where the worker has no valid configuration: then nothing passes.
     enforcer: Option<Rc<Enforcer>>,
     passed: bool,
+    guard: Option<Guard>,
 }
 
 impl Filter {
     pub(crate) const fn new(enforcer: Option<Rc<Enforcer>>) -> Self {
-        Self { enforcer, passed: false }
+        Self { enforcer, passed: false, guard: None }
     }
 
     /// Body and trailers of a request that was answered go nowhere.
@@ -34,7 +37,7 @@ impl Context for Filter {}
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match &self.enforcer {
-            Some(enforcer) => self.passed = enforcer.enforce(),
+            Some(enforcer) => (self.passed, self.guard) = enforcer.enforce(),
             // Paused, with or without the answer.
             None => {
                 let _ = reply::deny(&Denial::new(Code::InternalError, "no valid configuration"));
@@ -54,5 +57,20 @@ impl HttpContext for Filter {
             return Action::Pause;
         }
         self.may_pass()
+    }
+
+    /// Answers of this filter itself pass here too.
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        match &self.enforcer {
+            Some(enforcer) if self.passed => enforcer.clean_response(self.guard.as_ref()),
+            _ => Action::Continue,
+        }
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if let Some(enforcer) = &self.enforcer {
+            enforcer.clean_response_trailers();
+        }
+        Action::Continue
     }
 }

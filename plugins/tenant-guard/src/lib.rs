@@ -2,7 +2,8 @@
 //! `policies/tenant`, and does what it says.
 //!
 //! `root` holds the configuration of one worker, `filter` is one request, `enforcer` the way from
-//! a verdict to its effects, `evidence` what the proxy knows of the caller. Nothing here decides.
+//! a verdict to its effects, `evidence` what the proxy knows of the caller, `directory` the tenants
+//! that are fetched, `response` what happens to an answer. Nothing here decides.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -13,10 +14,12 @@
     clippy::unwrap_used
 )]
 
+mod directory;
 mod enforcer;
 mod evidence;
 mod filter;
 mod metrics;
+mod response;
 mod root;
 
 /// The module's entry point, which the macro exports.

@@ -1,13 +1,13 @@
 //! Counters with stable names and a bounded number of labels.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use portcullis_abi::{
     log::{self, Level},
     metrics::Counter,
 };
 use portcullis_core::Code;
-use portcullis_tenant::Setting;
+use portcullis_tenant::{Setting, audit::Top, firewall::Finding};
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
@@ -16,6 +16,10 @@ pub(crate) struct Metrics {
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
     missing: Vec<Missing>,
+    found: Vec<(Finding, Counter)>,
+    shadowed: Vec<(Code, Counter)>,
+    top: RefCell<Top>,
+    others: Counter,
 }
 
 struct Missing {
@@ -38,12 +42,47 @@ impl Metrics {
             permitted: counter("permitted"),
             switched: counter("switched"),
             denied: Code::ALL.iter().map(denied).collect(),
+            found: Finding::ALL
+                .into_iter()
+                .map(|finding| (finding, counter(&format!("response.{}", finding.as_str()))))
+                .collect(),
+            shadowed: Code::ALL
+                .iter()
+                .map(|code| (*code, counter(&format!("shadow.{}", code.as_str().to_ascii_lowercase()))))
+                .collect(),
+            top: RefCell::default(),
+            others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
         }
     }
 
     pub(crate) fn denied(&self, code: Code) {
         if let Some((_, counter)) = self.denied.iter().find(|(own, _)| *own == code) {
+            counter.increment();
+        }
+    }
+
+    /// A request would have been refused.
+    pub(crate) fn shadow(&self, code: Code) {
+        if let Some((_, counter)) = self.shadowed.iter().find(|(own, _)| *own == code) {
+            counter.increment();
+        }
+    }
+
+    /// A request to the tenant of this pseudonym was refused. Tenants that this happens to often have
+    /// counters of their own, a bounded number of them.
+    pub(crate) fn denied_to(&self, pseudonym: &str) {
+        let named = self.top.try_borrow_mut().is_ok_and(|mut top| top.count(pseudonym));
+        if named {
+            Counter::new(&format!("portcullis.tenant.denied_by_tenant.{pseudonym}")).increment();
+        } else {
+            self.others.increment();
+        }
+    }
+
+    /// An answer was changed.
+    pub(crate) fn found(&self, finding: Finding) {
+        if let Some((_, counter)) = self.found.iter().find(|(own, _)| *own == finding) {
             counter.increment();
         }
     }

@@ -1,18 +1,18 @@
 //! The root context of one worker: its configuration.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use portcullis_abi::{
     self as abi,
     log::{self, Level},
 };
-use portcullis_tenant::{Policy, Setting};
+use portcullis_tenant::{Policy, Setting, audit::Mode};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
 };
 
-use crate::{enforcer::Enforcer, filter::Filter, metrics::Metrics};
+use crate::{directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics};
 
 /// The worker.
 #[derive(Default)]
@@ -26,11 +26,30 @@ impl Root {
     fn configure(size: usize) -> Result<Enforcer, String> {
         let document = abi::plugin_configuration(size).map_err(|refused| refused.to_string())?;
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
-        Ok(Enforcer { policy, metrics: Metrics::new() })
+        let fetched = policy.remote().map(Fetched::new);
+        // Another one in each worker: whoever compares hashes across proxies configures one.
+        let salt =
+            getrandom::u64().map(|high| format!("{high:016x}{:016x}", getrandom::u64().unwrap_or_default()));
+        let audit = policy.audit().clone().with_default_salt(salt.unwrap_or_default());
+        if audit.mode() == Mode::Shadow {
+            log::write(Level::Warn, || {
+                "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
+            });
+        }
+        Ok(Enforcer { policy, fetched, metrics: Metrics::new(), audit })
     }
 }
 
-impl Context for Root {}
+/// How soon another worker's edition is seen. An idle tick costs a clock reading and a small value.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if let Some(fetched) = self.enforcer.as_ref().and_then(|enforcer| enforcer.fetched.as_ref()) {
+            fetched.answered(token, headers > 0, body);
+        }
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
@@ -43,6 +62,12 @@ impl RootContext for Root {
                     let settings = Setting::ALL.map(Setting::as_str).join(", ");
                     format!("configured; relies on the connection manager's {settings}")
                 });
+                if enforcer.fetched.is_some() && abi::set_tick_period(TICK).is_err() {
+                    log::write(Level::Error, || {
+                        "configuration refused: no timer, so no directory can be fetched".into()
+                    });
+                    return false;
+                }
                 self.enforcer = Some(Rc::new(enforcer));
                 true
             }
@@ -50,6 +75,12 @@ impl RootContext for Root {
                 log::write(Level::Error, || format!("configuration refused: {reason}"));
                 false
             }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(fetched) = self.enforcer.as_ref().and_then(|enforcer| enforcer.fetched.as_ref()) {
+            fetched.tick();
         }
     }
 

@@ -4,6 +4,7 @@
 //! the policy and refuse contradictions and unsafe settings. Every error names the path in the
 //! document.
 
+mod fetched;
 mod forward;
 mod proofs;
 pub(crate) mod raw;
@@ -19,6 +20,8 @@ use alloc::{
 use core::fmt;
 
 use portcullis_core::ConfigError;
+
+pub use fetched::Remote;
 
 use crate::{
     Class, Listed, Policy, RESERVED, Slug,
@@ -62,6 +65,9 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         bypass_cors_preflight,
         require_server_name,
         refuse_as,
+        responses,
+        signed_context,
+        audit,
     } = raw;
     let mut warnings = Vec::new();
     let reserved = reserved_labels(reserved)?;
@@ -70,6 +76,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         raw::Directory::Inline { tenants } => {
             Tenants::Listed(Listed::new("directory.inline.tenants", tenants, &reserved)?)
         }
+        raw::Directory::Fetched(raw) => Tenants::Fetched(fetched::resolve(raw, &reserved)?),
     };
     let has_directory = !matches!(tenants, Tenants::Claimed);
     let sources = sources::resolve(sources, &reserved, has_directory)?;
@@ -90,7 +97,9 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         )?;
     }
     let scope = forward::scope(forward, sources.iter().any(|source| matches!(source.place, Place::Path(_))))?;
-    let hygiene = forward::hygiene(&scope, &sources, owned_headers, owned_families, forwarded_headers)?;
+    let signing = signed_context.map(|raw| raw.resolve("signed_context")).transpose()?;
+    let mut hygiene = forward::hygiene(&scope, &sources, owned_headers, owned_families, forwarded_headers)?;
+    hygiene.names.extend(signing.iter().map(|signing| signing.header().clone()));
     let switch = switch.map(|raw| routes::switch(raw, &sources)).transpose()?;
     if switch.is_some()
         && !proofs.iter().any(|proof| proof.membership != MembershipFrom::Claims || proof.lists_memberships())
@@ -114,6 +123,9 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         bypass_cors_preflight,
         server_name,
         hides: refuse_as == raw::RefuseAs::NotFound,
+        responses,
+        signing,
+        audit: audit.resolve("audit")?,
         warnings,
     })
 }

@@ -92,6 +92,32 @@ pub struct Member<'m> {
     pub subject: &'m str,
 }
 
+/// The directory before there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Directory for Nothing {
+    fn by_id(&self, _: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Err(Unreadable)
+    }
+
+    fn by_slug(&self, _: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Err(Unreadable)
+    }
+
+    fn by_domain(&self, _: &str) -> Result<Option<Entry<'_>>, Unreadable> {
+        Err(Unreadable)
+    }
+
+    fn roles(&self, _: &str, _: Member<'_>) -> Result<Option<Vec<&str>>, Unreadable> {
+        Err(Unreadable)
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::Absent
+    }
+}
+
 /// How much a directory is to be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {

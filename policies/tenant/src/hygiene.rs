@@ -42,6 +42,24 @@ impl Hygiene {
             || (!self.keep_forwarded && FORWARDED.iter().any(|own| is_spelled(own, name)))
     }
 
+    /// Whether a header called `name` tells what this policy told an upstream. What a hop before
+    /// said of the request is nobody's secret.
+    pub(crate) fn tells(&self, name: &[u8]) -> bool {
+        let plain = binary_form(name).unwrap_or(name);
+        self.names.iter().any(|own| own.is_spelled(name) || own.is_spelled(plain))
+            || self.families.iter().any(|family| begins_with(name, family))
+    }
+
+    /// The names in a response's headers that it must not have.
+    pub(crate) fn told(&self, headers: &[portcullis_core::HeaderPair<'_>]) -> Vec<Vec<u8>> {
+        headers
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| self.tells(name))
+            .map(|name| name.to_vec())
+            .collect()
+    }
+
     /// The names in `request` that a client may not bring, as it spelled them.
     pub(crate) fn spoofed(&self, request: &Request<'_>) -> Vec<Vec<u8>> {
         let names = request.headers().iter().map(|(name, _)| name);

@@ -21,11 +21,13 @@
 
 extern crate alloc;
 
+pub mod audit;
 mod claims;
 mod config;
 pub mod context;
 pub mod directory;
 pub mod firewall;
+mod guard;
 mod hygiene;
 mod name;
 mod outcome;
@@ -38,8 +40,9 @@ mod settings;
 mod source;
 mod switch;
 
-pub use config::Warning;
+pub use config::{Remote, Warning};
 pub use directory::{Directory, Entry, Freshness, Listed, Member, Unreadable};
+pub use guard::Guard;
 pub use name::{Domain, InvalidName, RESERVED, Slug, TenantId};
 pub use outcome::{Known, Outcome, OwnedHeader, Permit, Proven, Reason, Selection, Switch, Trace, Verdict};
 pub use policy::Policy;

@@ -142,6 +142,16 @@ pub struct Trace {
     pub reason: Option<Reason>,
 }
 
+impl Trace {
+    /// The id of the tenant that the decision came to, if there is such a tenant.
+    #[must_use]
+    pub fn existing(&self) -> Option<&str> {
+        let tenant = self.tenant.as_deref()?;
+        let known = self.selections.iter().any(|selection| selection.id.as_deref() == Some(tenant));
+        known.then_some(tenant)
+    }
+}
+
 /// One source and what it named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {

@@ -8,8 +8,11 @@ use portcullis_core::{ConfigError, Denial, Request};
 
 use crate::{
     Listed,
-    config::{self, Warning},
-    directory::Directory,
+    audit::Audit,
+    config::{self, Remote, Warning},
+    context::Signing,
+    directory::{Directory, Nothing},
+    firewall::Firewall,
     hygiene::Hygiene,
     outcome::{Outcome, Trace, Verdict},
     proof::{Evidence, Proof},
@@ -37,6 +40,9 @@ pub struct Policy {
     pub(crate) server_name: bool,
     /// Whether a refusal says that there is nothing, or that it is forbidden.
     pub(crate) hides: bool,
+    pub(crate) responses: Firewall,
+    pub(crate) signing: Option<Signing>,
+    pub(crate) audit: Audit,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -47,6 +53,8 @@ pub(crate) enum Tenants {
     Claimed,
     /// Those in the configuration.
     Listed(Listed),
+    /// Those of another server's directory.
+    Fetched(Remote),
 }
 
 /// What happens where the request names another tenant of the caller than the proof is for.
@@ -79,8 +87,24 @@ impl Policy {
     pub const fn listed(&self) -> Option<&Listed> {
         match &self.tenants {
             Tenants::Listed(listed) => Some(listed),
-            Tenants::Claimed => None,
+            Tenants::Claimed | Tenants::Fetched(_) => None,
         }
+    }
+
+    /// From where the directory comes, if it is fetched: then decisions are made with
+    /// [`Policy::decide_in`].
+    #[must_use]
+    pub const fn remote(&self) -> Option<&Remote> {
+        match &self.tenants {
+            Tenants::Fetched(remote) => Some(remote),
+            Tenants::Claimed | Tenants::Listed(_) => None,
+        }
+    }
+
+    /// How decisions are written down, and whether they are carried out.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Headers of `request` that only this policy may set, as the client spelled them: a permit
@@ -98,8 +122,20 @@ impl Policy {
         let directory: Option<&dyn Directory> = match &self.tenants {
             Tenants::Claimed => None,
             Tenants::Listed(listed) => Some(listed),
+            Tenants::Fetched(_) => Some(&Nothing),
         };
         self.decide_with(request, evidence, directory)
+    }
+
+    /// As [`Policy::decide`], with the directory that was fetched.
+    #[must_use]
+    pub fn decide_in(
+        &self,
+        request: &Request<'_>,
+        evidence: &dyn Evidence,
+        directory: &dyn Directory,
+    ) -> Outcome {
+        self.decide_with(request, evidence, Some(directory))
     }
 
     fn decide_with(

@@ -54,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) writes_when_read_only: bool,
     /// Whether a stale directory still serves this route.
     pub(crate) serve_stale: bool,
+    /// Whether answers are the same for every tenant, so that caches may share them.
+    pub(crate) shared: bool,
 }
 
 /// The routes of one configuration.

@@ -89,6 +89,9 @@ fn it_says_what_the_list_says() {
     for count in [0, 1, 10, 5_000] {
         let (listed, pack) = packed(count);
         let memory = InMemory::new(pack).unwrap();
+        let names: u64 = (0..count).map(|number| if number.is_multiple_of(3) { 3 } else { 2 }).sum();
+        let members: u64 = (0..count).map(|number| number as u64 % 4).sum();
+        assert_eq!(memory.verify(), Ok(pack::Summary { tenants: count as u64, names, members }));
         for number in (0..count).chain([count, count + 1, 9_999_999]) {
             agree(&listed, &memory.directory(), number);
         }

@@ -35,6 +35,11 @@ pub(crate) struct Config {
     pub(crate) require_server_name: Option<bool>,
     #[serde(default)]
     pub(crate) refuse_as: RefuseAs,
+    #[serde(default)]
+    pub(crate) responses: crate::firewall::Firewall,
+    #[serde(default)]
+    pub(crate) audit: crate::audit::Config,
+    pub(crate) signed_context: Option<crate::context::Config>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +51,8 @@ pub(crate) enum Directory {
     Inline {
         tenants: Vec<Record>,
     },
+    /// One that another server has.
+    Fetched(super::fetched::Fetched),
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,6 +191,8 @@ pub(crate) struct Route {
     pub(crate) writes_when_read_only: bool,
     #[serde(default)]
     pub(crate) serve_stale: bool,
+    /// Why answers are the same for every tenant, where they are.
+    pub(crate) shared: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -37,6 +37,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         states,
         writes_when_read_only,
         serve_stale,
+        shared,
     } = raw;
     let at = |member: &str| format!("{path}.{member}");
     let class = match class {
@@ -50,9 +51,16 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         ("states", states.is_some()),
         ("writes_when_read_only", writes_when_read_only),
         ("serve_stale", serve_stale),
+        ("shared", shared.is_some()),
     ];
     if let Some((member, _)) = useless.iter().find(|(_, is_there)| *is_there && !has_tenants) {
         return Err(ConfigError::new(at(member), format!("means nothing on a {} route", class.as_str())));
+    }
+    if shared.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+        return Err(ConfigError::new(
+            at("shared"),
+            "empty; say why the answers are the same for every tenant",
+        ));
     }
     if class == Class::Public && !own.is_empty() {
         return Err(ConfigError::new(at("sources"), "means nothing on a public route: none is looked at"));
@@ -90,6 +98,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         sources: usages,
         states,
         writes_when_read_only,
+        shared: shared.is_some(),
         serve_stale,
     })
 }

@@ -36,6 +36,7 @@ mod manifest;
 mod packed;
 mod page;
 mod part;
+mod verify;
 
 use alloc::vec::Vec;
 
@@ -44,6 +45,7 @@ pub use hash::Seed;
 pub use manifest::{FORMAT, Manifest, PartName};
 pub use packed::{InMemory, PackedDirectory, Pages};
 pub use part::{Part, PartError};
+pub use verify::{Summary, VerifyError};
 
 /// Bytes of a manifest: 1,024 parts and 256 KiB of words have room.
 pub const MAX_MANIFEST: usize = 512 * 1024;

@@ -102,11 +102,12 @@ impl Root {
         PagePlace { part, second: self.is_second(part), page }
     }
 
-    /// The page that was written to `place`, if `bytes` are it: it has the digest of its part.
+    /// The page that was written to `place`, if `bytes` are it: it has the digest of its part after
+    /// it.
     #[must_use]
     pub fn unstamp<'b>(&self, place: PagePlace, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let own = self.manifest.parts().get(place.part)?.sha256.first_chunk::<STAMP>()?;
-        let (stamp, page) = bytes.split_first_chunk::<STAMP>()?;
+        let (page, stamp) = bytes.split_last_chunk::<STAMP>()?;
         (stamp == own).then_some(page)
     }
 
@@ -157,7 +158,7 @@ impl Garbage {
 /// `page` with the mark of the part whose digest this is.
 pub(super) fn stamped(sha256: &[u8; 32], page: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(page.len().saturating_add(STAMP));
-    out.extend_from_slice(sha256.first_chunk::<STAMP>().map_or(&[], |stamp| stamp.as_slice()));
     out.extend_from_slice(page);
+    out.extend_from_slice(sha256.first_chunk::<STAMP>().map_or(&[], |stamp| stamp.as_slice()));
     out
 }

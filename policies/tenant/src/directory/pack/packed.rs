@@ -53,6 +53,10 @@ impl InMemory {
         Some(Self { manifest, parts })
     }
 
+    pub(super) fn parts(&self) -> &[Vec<u8>] {
+        &self.parts
+    }
+
     /// The directory that they are.
     #[must_use]
     pub fn directory(&self) -> PackedDirectory<'_, &Self> {
