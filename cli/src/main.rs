@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod document;
 mod gateway;
+mod learn;
 mod output;
 mod policy;
 mod registry;
@@ -16,6 +17,7 @@ mod serve;
 mod stage;
 mod staple;
 mod suite;
+mod tenants;
 mod tls;
 mod verify_image;
 
@@ -50,6 +52,8 @@ enum Call {
     VerifyImage(verify_image::Arguments),
     Staple(staple::Arguments),
     Policy(policy::Arguments),
+    Tenants(tenants::Arguments),
+    Learn(learn::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Call::VerifyImage(arguments) => verify_image::run(arguments),
         Call::Staple(arguments) => staple::run(arguments),
         Call::Policy(arguments) => policy::run(arguments),
+        Call::Tenants(arguments) => tenants::run(arguments),
+        Call::Learn(arguments) => learn::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
