@@ -2,6 +2,7 @@
 //! the toolchain where it is missing, so that `cargo run`, `cargo test` and `cargo bench` work on
 //! a fresh clone. Cargo runs this again only when the plugins' sources change.
 
+mod kubewarden;
 mod slim;
 
 use std::{
@@ -23,6 +24,13 @@ const PLUGINS: [(&str, &str); 3] = [
 ];
 /// Plugins that look at answers.
 const SEES_RESPONSES: [&str; 1] = ["portcullis_tenant_guard.wasm"];
+/// Kubewarden policies: package, file, and the metadata that Kubewarden reads in the module itself.
+/// Built apart, so that what they need of a shared crate is not in the others.
+const POLICIES: [(&str, &str, &str); 1] = [(
+    "portcullis-image-kubewarden",
+    "portcullis_image_kubewarden.wasm",
+    "plugins/image-kubewarden/metadata.json",
+)];
 /// What a plugin is made of, seen from the workspace's root.
 const SOURCES: [&str; 5] = ["policies", "plugins", "host-tests/vectors", "Cargo.toml", "Cargo.lock"];
 
@@ -32,14 +40,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=kubewarden.rs");
     println!("cargo::rerun-if-changed=slim.rs");
     add_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = target_dir(&out)?;
-    build(&root, &target_dir)?;
+    build(&root, &target_dir, &PLUGINS.map(|(package, _)| package))?;
     for (_, file) in PLUGINS {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
         fs::write(out.join(file), slim::without_unused_callbacks(&built, SEES_RESPONSES.contains(&file))?)?;
+    }
+    build(&root, &target_dir, &POLICIES.map(|(package, ..)| package))?;
+    for (_, file, metadata) in POLICIES {
+        let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
+        let metadata = fs::read(root.join(metadata))?;
+        fs::write(out.join(file), kubewarden::with_metadata(built, &metadata))?;
     }
     Ok(())
 }
@@ -69,11 +84,11 @@ fn add_target() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
+fn build(root: &Path, target_dir: &Path, packages: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
     cargo.current_dir(root).args(["build", "--locked", "--target", TARGET, "--profile", PROFILE]);
     cargo.arg("--target-dir").arg(target_dir);
-    for (package, _) in PLUGINS {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     // The outer build's flags and wrappers (clippy, coverage, a linker for this machine) are not

@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     fs::create_dir_all(out).with_context(|| format!("make the folder `{}`", out.display()))?;
     let mut files: Vec<(String, Vec<u8>)> = portcullis_modules::ALL
         .iter()
+        .chain([&portcullis_modules::IMAGE_KUBEWARDEN])
         .map(|module| (format!("{}.wasm", module.name), module.wasm.to_vec()))
         .collect();
     let sums = files.iter().fold(String::new(), |mut sums, (name, bytes)| {

@@ -21,6 +21,12 @@ pub const TENANT_GUARD: Module = Module {
     wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_tenant_guard.wasm")),
 };
 
+/// The signature policy for Kubewarden: no proxy loads it.
+pub const IMAGE_KUBEWARDEN: Module = Module {
+    name: "image-kubewarden",
+    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_image_kubewarden.wasm")),
+};
+
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
 pub const VECTORS: Module =
     Module { name: "vectors", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_vectors.wasm")) };
