@@ -7,6 +7,7 @@ mod bundle;
 mod check;
 mod demo;
 mod document;
+mod explain;
 mod gateway;
 mod learn;
 mod output;
@@ -19,6 +20,7 @@ mod staple;
 mod suite;
 mod tenants;
 mod tls;
+mod token;
 mod verify_image;
 
 use std::process::ExitCode;
@@ -54,6 +56,7 @@ enum Call {
     Policy(policy::Arguments),
     Tenants(tenants::Arguments),
     Learn(learn::Arguments),
+    Explain(explain::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Call::Policy(arguments) => policy::run(arguments),
         Call::Tenants(arguments) => tenants::run(arguments),
         Call::Learn(arguments) => learn::run(arguments),
+        Call::Explain(arguments) => explain::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

@@ -15,10 +15,10 @@ use portcullis_jwt::{
     rotation::{self, Times},
 };
 
-use crate::output::Answer;
+use crate::{output::Answer, token::Token};
 
 use report::Report;
-use sample::{Kind, Sample, Token};
+use sample::{Kind, Sample};
 use source::Snapshot;
 
 /// Would a change of an issuer's keys refuse anybody?

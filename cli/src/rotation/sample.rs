@@ -1,7 +1,7 @@
 //! Sample tokens: which of the two sets verifies them, and what follows. Nothing here shows a
 //! token, or a part of one.
 
-use std::{convert::Infallible, fmt, path::Path, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use anyhow::bail;
 use portcullis_core::Code;
@@ -10,42 +10,6 @@ use portcullis_jwt::{
     jwks::KeySet,
     rotation::{self, KeyId, Severity, Times},
 };
-
-use crate::document;
-
-/// A token on the command line, or `@` and the file that has it.
-#[derive(Clone)]
-pub(super) struct Token(String);
-
-impl FromStr for Token {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.into()))
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
-
-impl Token {
-    pub(super) fn is_standard_input(&self) -> bool {
-        self.0 == "@-"
-    }
-
-    /// The token's bytes, without what is around them in a header or a file.
-    pub(super) fn read(&self) -> anyhow::Result<Vec<u8>> {
-        let bytes = match self.0.strip_prefix('@') {
-            Some(file) => document::read(Path::new(file))?,
-            None => self.0.clone().into_bytes(),
-        };
-        let bytes = bytes.trim_ascii();
-        Ok(bytes.strip_prefix(b"Bearer ").unwrap_or(bytes).trim_ascii_start().to_vec())
-    }
-}
 
 /// What is said of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -98,14 +98,21 @@ fn header<'f>(name: &HeaderName, facts: Facts<'f>) -> Result<Option<&'f str>, De
     }
 }
 
-/// Parameters are separated by `&` or, for some upstreams, `;`; a name may be encoded; PHP and Rails
-/// read `name[]` as `name`. A value with `+` is a space for some and a plus sign for others.
+/// Parameters are separated by `&` or, for some upstreams, `;`. A name has other spellings: encoded, in
+/// another case (ASP.NET), with `.` or a space for `_`, behind spaces or before a NUL (PHP), and as
+/// `name[]` (PHP, Rails). A value with `+` is a space for some and a plus sign for others.
 fn query(name: &str, facts: Facts<'_>) -> Result<Option<String>, Denial> {
     let (_, query) = facts.request.path_and_query()?;
     let Some(query) = query else { return Ok(None) };
     let spelled = |pair: &&str| {
-        let own = locations::decode(pair.split_once('=').map_or(*pair, |(own, _)| own)).into_owned();
-        own.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"["))
+        let own = locations::decode(pair.split_once('=').map_or(*pair, |(own, _)| own));
+        let spaces = own.iter().take_while(|byte| matches!(byte, b' ' | b'+')).count();
+        let own = own.get(spaces..).unwrap_or_default();
+        let head = own.get(..name.len()).unwrap_or_default();
+        let rest = own.get(name.len()..).unwrap_or_default();
+        head.len() == name.len()
+            && head.iter().zip(name.bytes()).all(|(theirs, own)| fold(*theirs) == fold(own))
+            && (rest.is_empty() || rest.starts_with(b"[") || rest.starts_with(b"\0"))
     };
     let mut pairs = query.split(['&', ';']).filter(spelled);
     let Some(pair) = pairs.next() else { return Ok(None) };
@@ -117,6 +124,10 @@ fn query(name: &str, facts: Facts<'_>) -> Result<Option<String>, Denial> {
         }
         _ => Err(ambiguous(format!("`{name}` in the query is repeated or spelled in another way"))),
     }
+}
+
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
 }
 
 /// Percent-decoded once; `None` where that can be done in more than one way.

@@ -299,7 +299,12 @@ fn a_claim_is_compared_with_one_reading_of_the_request() {
         ("?tenant", "acme", TWO_READINGS),
         ("?tenant=", "", NO),
         ("?tenants=acme", "acme", NO),
-        ("?Tenant=acme", "acme", NO),
+        ("?Tenant=acme", "acme", TWO_READINGS),
+        ("?tenant=acme&TENANT=evil", "acme", TWO_READINGS),
+        ("?tenant=acme&+tenant=evil", "acme", TWO_READINGS),
+        ("?tenant=acme&tenant%00x=evil", "acme", TWO_READINGS),
+        ("?tenant=acme&tenantx=evil", "acme", YES),
+        ("?tenant=acme&xtenant=evil", "acme", YES),
         ("", "acme", NO),
     ] {
         let path = format!("/t/x/{target}");
@@ -308,6 +313,20 @@ fn a_claim_is_compared_with_one_reading_of_the_request() {
             expected,
             "{target} {claim}"
         );
+    }
+}
+
+#[test]
+fn a_parameter_has_no_second_spelling_of_its_signs() {
+    let query = of_rule(r#"{"claim": "c", "equals_request": {"query": "tenant_id"}}"#);
+    for (target, expected) in [
+        ("?tenant_id=acme", YES),
+        ("?tenant_id=acme&tenant.id=evil", TWO_READINGS),
+        ("?tenant_id=acme&tenant%20id=evil", TWO_READINGS),
+        ("?tenant_id=acme&tenant-id=evil", TWO_READINGS),
+        ("?tenant_id=acme&tenantid=evil", YES),
+    ] {
+        assert_eq!(answer_to(&query, &format!("/t/x{target}"), &[], r#","c":"acme""#), expected, "{target}");
     }
 }
 
