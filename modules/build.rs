@@ -31,6 +31,9 @@ const POLICIES: [(&str, &str, &str); 1] = [(
     "portcullis_image_kubewarden.wasm",
     "plugins/image-kubewarden/metadata.json",
 )];
+/// The profile of plugins that are most of all large: see `Cargo.toml`. Built apart as well.
+const SMALL_PROFILE: &str = "module-small";
+const SMALL_PLUGINS: [(&str, &str); 1] = [("portcullis-image-admission", "portcullis_image_admission.wasm")];
 /// What a plugin is made of, seen from the workspace's root.
 const SOURCES: [&str; 5] = ["policies", "plugins", "host-tests/vectors", "Cargo.toml", "Cargo.lock"];
 
@@ -45,16 +48,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     add_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = target_dir(&out)?;
-    build(&root, &target_dir, &PLUGINS.map(|(package, _)| package))?;
+    build(&root, &target_dir, PROFILE, &PLUGINS.map(|(package, _)| package))?;
     for (_, file) in PLUGINS {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
         fs::write(out.join(file), slim::without_unused_callbacks(&built, SEES_RESPONSES.contains(&file))?)?;
     }
-    build(&root, &target_dir, &POLICIES.map(|(package, ..)| package))?;
+    build(&root, &target_dir, PROFILE, &POLICIES.map(|(package, ..)| package))?;
     for (_, file, metadata) in POLICIES {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
         let metadata = fs::read(root.join(metadata))?;
         fs::write(out.join(file), kubewarden::with_metadata(built, &metadata))?;
+    }
+    build(&root, &target_dir, SMALL_PROFILE, &SMALL_PLUGINS.map(|(package, _)| package))?;
+    for (_, file) in SMALL_PLUGINS {
+        let built = fs::read(target_dir.join(TARGET).join(SMALL_PROFILE).join(file))?;
+        fs::write(out.join(file), slim::without_names(&slim::without_unused_callbacks(&built, false)?)?)?;
     }
     Ok(())
 }
@@ -84,9 +92,9 @@ fn add_target() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn build(root: &Path, target_dir: &Path, packages: &[&str]) -> Result<(), Box<dyn Error>> {
+fn build(root: &Path, target_dir: &Path, profile: &str, packages: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
-    cargo.current_dir(root).args(["build", "--locked", "--target", TARGET, "--profile", PROFILE]);
+    cargo.current_dir(root).args(["build", "--locked", "--target", TARGET, "--profile", profile]);
     cargo.arg("--target-dir").arg(target_dir);
     for package in packages {
         cargo.args(["--package", package]);

@@ -54,3 +54,19 @@ pub fn without_unused_callbacks(module: &[u8], sees_responses: bool) -> Result<V
     }
     Ok(slim.finish())
 }
+
+/// `module` without the names of its functions, which only a trap's report shows.
+pub fn without_names(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut slim = Module::new();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload?;
+        if matches!(&payload, Payload::CustomSection(section) if section.name() == "name") {
+            continue;
+        }
+        if let Some((id, range)) = payload.as_section() {
+            let data = module.get(range).ok_or("a section beyond the end of the module")?;
+            slim.section(&RawSection { id, data });
+        }
+    }
+    Ok(slim.finish())
+}

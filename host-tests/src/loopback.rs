@@ -8,4 +8,4 @@ mod client;
 mod server;
 
 pub use client::{Connection, Reply, Request, http2, http2_websocket};
-pub use server::{Answer, Endpoint, Seen, Site, Upstream};
+pub use server::{Answer, Endpoint, Seen, Service, Site, Upstream};

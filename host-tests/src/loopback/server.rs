@@ -236,6 +236,32 @@ impl Site {
     }
 }
 
+/// A server that answers each request as a function of it says, and remembers it.
+#[derive(Debug)]
+pub struct Service(Server);
+
+impl Service {
+    /// Starts on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        Server::start(answer).map(Self)
+    }
+
+    /// Where it accepts.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The requests that arrived, the oldest first; at most the last 4,096.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        locked(&self.0.record).seen.iter().cloned().collect()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Record {
     count: u64,

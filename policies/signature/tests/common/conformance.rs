@@ -1,4 +1,5 @@
 //! The conformance cases as policies: signer `signer`, root `root`.
+#![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
 
 use std::{
     env, fs,

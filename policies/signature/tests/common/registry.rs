@@ -1,4 +1,5 @@
 //! A registry in memory.
+#![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
 
 use std::collections::BTreeMap;
 
