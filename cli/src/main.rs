@@ -3,6 +3,7 @@
 //! Each call is a module with its arguments and a `run`. This file reads the command line and
 //! turns results into exit codes.
 
+mod attack;
 mod bundle;
 mod check;
 mod demo;
@@ -57,6 +58,7 @@ enum Call {
     Tenants(tenants::Arguments),
     Learn(learn::Arguments),
     Explain(explain::Arguments),
+    Attack(attack::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Call::Tenants(arguments) => tenants::run(arguments),
         Call::Learn(arguments) => learn::run(arguments),
         Call::Explain(arguments) => explain::run(arguments),
+        Call::Attack(arguments) => attack::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

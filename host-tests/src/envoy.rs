@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 pub use binary::{VERSION, binary, binary_unless_skipped, installed};
+pub(crate) use binary::{cache_folder, interpreter_with_pip};
 pub use discovered::Discovered;
 
 use crate::loopback::{Connection, Request};

@@ -8,12 +8,15 @@
 //! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
 //!   module in Envoy.
 //! * [`tenant`] is the tenant corpus: requests against the files of `deploy/envoy`, and who answers.
+//! * [`generated`] makes tokens by chance; [`pyjwt`] is a second opinion about them.
 //! * [`vectors`] finds the test vectors of other projects.
 //!
 //! The other cases are in `tests/`.
 
 pub mod envoy;
+pub mod generated;
 pub mod loopback;
+pub mod pyjwt;
 pub mod subject;
 pub mod tenant;
 pub mod vectors;

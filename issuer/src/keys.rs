@@ -4,6 +4,7 @@
 mod alg;
 mod import;
 mod material;
+mod sample;
 mod seed;
 
 use std::fmt;
@@ -14,21 +15,36 @@ use serde_json::{Value, json};
 pub use alg::Alg;
 pub use material::Kind;
 use material::Material;
+pub use sample::SampleToken;
 pub use seed::Seed;
 
 /// A key could not be made, exported or used.
 #[derive(Debug)]
-pub struct KeyError(String);
+pub struct KeyError {
+    reason: String,
+    withheld: bool,
+}
 
 impl KeyError {
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
-        Self(reason.to_string())
+        Self { reason: reason.to_string(), withheld: false }
+    }
+
+    /// The key is not here, only something that it signed.
+    fn withheld() -> Self {
+        Self { reason: "the private key is not here".into(), withheld: true }
+    }
+
+    /// Whether there would be no error if the private key were here.
+    #[must_use]
+    pub const fn is_withheld(&self) -> bool {
+        self.withheld
     }
 }
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 

@@ -13,8 +13,9 @@ pub mod attacks;
 pub mod forge;
 pub mod keys;
 pub mod mint;
+pub mod opinion;
 
 pub use attacks::{Case, Class, Expect, Setup, catalogue};
 pub use forge::{ForgeError, Mint, Scene};
-pub use keys::{Alg, KeyError, Kind, Seed, SigningKey, jwk_set};
+pub use keys::{Alg, KeyError, Kind, SampleToken, Seed, SigningKey, jwk_set};
 pub use mint::{Raw, Token};

@@ -225,17 +225,9 @@ fn by_convention(name: &str) -> Option<(&str, Alg)> {
 }
 
 fn generate(kid: &str, alg: Alg, bits: Option<usize>) -> anyhow::Result<SigningKey> {
-    let kind = match alg {
-        Alg::Rs256 | Alg::Rs384 | Alg::Rs512 | Alg::Ps256 | Alg::Ps384 | Alg::Ps512 => {
-            Kind::Rsa(bits.unwrap_or(2048))
-        }
-        Alg::Es256 => Kind::P256,
-        Alg::Es384 => Kind::P384,
-        Alg::Es512 => Kind::P521,
-        Alg::EdDsa => Kind::Ed25519,
-        Alg::Hs256 => Kind::Hmac(32),
-        Alg::Hs384 => Kind::Hmac(48),
-        Alg::Hs512 => Kind::Hmac(64),
+    let kind = match (Kind::usual(alg), bits) {
+        (Kind::Rsa(_), Some(bits)) => Kind::Rsa(bits),
+        (kind, _) => kind,
     };
     if bits.is_some() && !matches!(kind, Kind::Rsa(_)) {
         bail!("`bits` is for RSA keys");

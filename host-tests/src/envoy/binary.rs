@@ -120,7 +120,7 @@ fn install(cache: &Path, folder: &Path) -> Result<()> {
 
 /// A Python that has pip: the ordinary one, or else a fresh virtual environment's, because
 /// distributions ship Python without pip.
-fn interpreter_with_pip(scratch: &Path) -> Result<PathBuf> {
+pub(crate) fn interpreter_with_pip(scratch: &Path) -> Result<PathBuf> {
     let system = PathBuf::from("python3");
     let has_pip = Command::new(&system)
         .args(["-m", "pip", "--version"])
@@ -147,7 +147,7 @@ fn reports_version(program: &Path) -> bool {
         .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&format!("/{VERSION}/")))
 }
 
-fn cache_folder() -> Result<PathBuf> {
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())

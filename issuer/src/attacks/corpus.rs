@@ -69,6 +69,8 @@ pub enum Condition {
     Public,
     /// It tells the upstream the subject in a header.
     SubjectHeader,
+    /// No time passes between minting and judging.
+    ExactClock,
 }
 
 /// One code or several.

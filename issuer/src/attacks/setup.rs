@@ -163,6 +163,7 @@ impl Setup {
             query: self.query.clone(),
             public_prefix: self.public_prefix.clone(),
             own_key_set: true,
+            exact_clock: true,
         }
     }
 

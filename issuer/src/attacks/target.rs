@@ -30,6 +30,8 @@ pub struct Target {
     pub public_prefix: Option<String>,
     /// The issuer's key set is the corpus's own.
     pub own_key_set: bool,
+    /// Its clock stands still between minting and judging.
+    pub exact_clock: bool,
 }
 
 /// Why a case cannot be built for a target.
@@ -41,6 +43,8 @@ pub enum LeftOut {
     KeySet,
     /// The gateway has not what the case is about.
     Condition(Condition),
+    /// The gateway does not allow the algorithm of an honest token.
+    Algorithm(String),
     /// The entry makes no sense: a defect of the corpus.
     Wrong(String),
 }
@@ -56,8 +60,10 @@ impl fmt::Display for LeftOut {
                 Condition::Query => "needs a gateway that takes tokens from the query",
                 Condition::NoQuery => "needs a gateway that takes no tokens from the query",
                 Condition::Public => "needs a path without a token",
+                Condition::ExactClock => "needs a clock that stands still",
                 Condition::SubjectHeader => "needs a gateway that tells the upstream the subject",
             }),
+            Self::Algorithm(alg) => write!(f, "needs a gateway that allows `{alg}`"),
             Self::Wrong(reason) => f.write_str(reason),
         }
     }
@@ -90,7 +96,10 @@ impl Target {
         let scene = self.scene();
         let entry_error = |reason: &str| LeftOut::Wrong(format!("`{}`: {reason}", entry.id));
         let expect = match (entry.allow, entry.deny.0.is_empty()) {
-            (true, true) => Expect::Allow,
+            (true, true) => match self.alg(&entry.token) {
+                Some(alg) if !self.allows(&alg) => return Err(LeftOut::Algorithm(alg)),
+                _ => Expect::Allow,
+            },
             (false, false) => Expect::Deny(self.codes(&entry.token, &entry.deny.0)),
             _ => return Err(entry_error("an entry has `deny` or `allow: true`")),
         };
@@ -126,6 +135,7 @@ impl Target {
             Condition::Query => self.query.is_some(),
             Condition::NoQuery => self.query.is_none(),
             Condition::Public => self.public_prefix.is_some(),
+            Condition::ExactClock => self.exact_clock,
             Condition::SubjectHeader => self.subject_header.is_some(),
         }
     }
@@ -133,15 +143,23 @@ impl Target {
     /// The codes, where the gateway allows the algorithm; if not, it never gets as far as the
     /// checks that come after that one.
     fn codes(&self, mint: &Mint, codes: &[Code]) -> Vec<Code> {
-        let key = mint.key.as_ref().or(self.scene.key.as_ref()).and_then(|name| self.scene.keys.get(name));
-        let in_header = mint.header.get("alg").and_then(Value::as_str).filter(|alg| !alg.contains("${"));
-        let alg = in_header.or(mint.alg.as_deref()).or(key.map(|key| key.natural_alg().as_str()));
-        let (Some(alg), Some(allowed)) = (alg, &self.algorithms) else { return codes.to_vec() };
+        let Some(alg) = self.alg(mint) else { return codes.to_vec() };
         let later = [Code::TypeMismatch, Code::KidNotFound, Code::KeyUnusable, Code::SignatureInvalid];
-        if !allowed.iter().any(|own| own == alg) && codes.iter().all(|code| later.contains(code)) {
+        if !self.allows(&alg) && codes.iter().all(|code| later.contains(code)) {
             return vec![Code::AlgorithmNotAllowed];
         }
         codes.to_vec()
+    }
+
+    /// What the header of a token says that its algorithm is.
+    fn alg(&self, mint: &Mint) -> Option<String> {
+        let key = mint.key.as_ref().or(self.scene.key.as_ref()).and_then(|name| self.scene.keys.get(name));
+        let in_header = mint.header.get("alg").and_then(Value::as_str).filter(|alg| !alg.contains("${"));
+        in_header.or(mint.alg.as_deref()).or(key.map(|key| key.natural_alg().as_str())).map(str::to_owned)
+    }
+
+    fn allows(&self, alg: &str) -> bool {
+        self.algorithms.as_ref().is_none_or(|allowed| allowed.iter().any(|own| own == alg))
     }
 
     fn request(&self, scene: &Scene, token: &Mint, entry: &RequestEntry) -> Result<Request, LeftOut> {

@@ -33,6 +33,23 @@ pub enum Kind {
     Hmac(usize),
 }
 
+impl Kind {
+    /// The kind of key that `alg` is usually signed with.
+    #[must_use]
+    pub const fn usual(alg: Alg) -> Self {
+        match alg {
+            Alg::Rs256 | Alg::Rs384 | Alg::Rs512 | Alg::Ps256 | Alg::Ps384 | Alg::Ps512 => Self::Rsa(2048),
+            Alg::Es256 => Self::P256,
+            Alg::Es384 => Self::P384,
+            Alg::Es512 => Self::P521,
+            Alg::EdDsa => Self::Ed25519,
+            Alg::Hs256 => Self::Hmac(32),
+            Alg::Hs384 => Self::Hmac(48),
+            Alg::Hs512 => Self::Hmac(64),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) enum Material {
     Rsa(Box<rsa::PrivateKey>),
@@ -41,6 +58,15 @@ pub(super) enum Material {
     P521(p521::ecdsa::SigningKey),
     Ed25519(Box<ed25519_dalek::SigningKey>),
     Hmac(Vec<u8>),
+    Sample(Sample),
+}
+
+/// In the place of a key: one thing that it signed.
+#[derive(Clone)]
+pub(super) struct Sample {
+    pub(super) alg: Alg,
+    pub(super) input: Vec<u8>,
+    pub(super) signature: Vec<u8>,
 }
 
 impl Material {
@@ -65,6 +91,7 @@ impl Material {
 
     pub(super) const fn natural_alg(&self) -> Alg {
         match self {
+            Self::Sample(sample) => sample.alg,
             Self::Rsa(_) => Alg::Rs256,
             Self::P256(_) => Alg::Es256,
             Self::P384(_) => Alg::Es384,
@@ -76,6 +103,7 @@ impl Material {
 
     pub(super) fn kind(&self) -> Kind {
         match self {
+            Self::Sample(sample) => Kind::usual(sample.alg),
             Self::Rsa(key) => Kind::Rsa(key.size().saturating_mul(8)),
             Self::P256(_) => Kind::P256,
             Self::P384(_) => Kind::P384,
@@ -86,6 +114,10 @@ impl Material {
     }
 
     pub(super) fn sign(&self, alg: Alg, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if let Self::Sample(sample) = self {
+            let known = sample.alg == alg && sample.input == message;
+            return known.then(|| sample.signature.clone()).ok_or_else(KeyError::withheld);
+        }
         if let (Self::P521(key), Alg::Es512) = (self, alg) {
             use p521::ecdsa::signature::Signer as _;
             let signature: p521::ecdsa::Signature = key.try_sign(message).map_err(KeyError::new)?;
@@ -99,6 +131,9 @@ impl Material {
 
     pub(super) fn sign_pss_with_salt(&self, message: &[u8], salt_len: usize) -> Result<Vec<u8>, KeyError> {
         use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
+        if matches!(self, Self::Sample(_)) {
+            return Err(KeyError::withheld());
+        }
         let Self::Rsa(key) = self else { return Err(KeyError::new("PSS needs an RSA key")) };
         // A fixed salt: no secret depends on it in a test.
         let mut salt = <ChaCha20Rng as rand_chacha::rand_core::SeedableRng>::from_seed([0; 32]);
@@ -122,6 +157,7 @@ impl Material {
                 EncodingKey::from_ed_der(key.to_pkcs8_der().map_err(KeyError::new)?.as_bytes())
             }
             Self::Hmac(secret) => EncodingKey::from_secret(secret),
+            Self::Sample(_) => return Err(KeyError::withheld()),
         })
     }
 
@@ -139,6 +175,7 @@ impl Material {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(key.verifying_key().as_bytes()) })
             }
             Self::Hmac(secret) => json!({ "kty": "oct", "k": base64url(secret) }),
+            Self::Sample(_) => json!({}),
         }
     }
 
@@ -150,6 +187,7 @@ impl Material {
             Self::P521(key) => key.verifying_key().to_public_key_der(),
             Self::Ed25519(key) => key.verifying_key().to_public_key_der(),
             Self::Hmac(_) => return Err(KeyError::new("an HMAC key has no public form")),
+            Self::Sample(_) => return Err(KeyError::withheld()),
         };
         Ok(der.map_err(KeyError::new)?.into_vec())
     }
@@ -162,6 +200,7 @@ impl Material {
             Self::P521(key) => key.verifying_key().to_public_key_pem(LineEnding::LF),
             Self::Ed25519(key) => key.verifying_key().to_public_key_pem(LineEnding::LF),
             Self::Hmac(_) => return Err(KeyError::new("an HMAC key has no public form")),
+            Self::Sample(_) => return Err(KeyError::withheld()),
         }
         .map_err(KeyError::new)
     }
