@@ -17,6 +17,13 @@ impl KeySource for Sets {
     }
 }
 
+/// What the native policy finds.
+pub(super) struct Found {
+    pub(super) codes: Vec<String>,
+    /// The request passes: also with findings, under a rule that only reports.
+    pub(super) permitted: bool,
+}
+
 /// The codes of all findings, in the order of the checks, each once. `keys` is whether the module
 /// had keys: what it has fetched is known, not what it has given up.
 pub(super) fn codes(
@@ -25,7 +32,7 @@ pub(super) fn codes(
     upstreams: &Upstreams,
     keys: bool,
     now: std::time::Duration,
-) -> Vec<String> {
+) -> Found {
     let sets = policy.remote_keys().filter(|_| keys);
     let sets = sets.filter_map(|(index, name, _)| Some((index, upstreams.given(name)?))).collect();
     let now = UnixTime::from_secs(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
@@ -37,5 +44,5 @@ pub(super) fn codes(
             codes.push(code.into());
         }
     }
-    codes
+    Found { codes, permitted: examination.permit().is_some() }
 }

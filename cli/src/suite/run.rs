@@ -317,19 +317,20 @@ impl Runner<'_> {
         let said = seen.code();
         let Some(policy) = &scene.policy else { return (said.into_iter().collect(), None) };
         let unavailable = said.as_deref() == Some(Code::KeysUnavailable.as_str());
-        let mut found = findings::codes(
+        let found = findings::codes(
             policy,
             &borrowed(&call.request),
             &scene.upstreams,
             !unavailable,
             scene.stage.now(),
         );
-        let first = found.first().cloned();
+        let mut codes = found.codes;
+        let first = codes.first().cloned().filter(|_| !found.permitted);
         let disagree = match (&first, &said) {
             (Some(first), said) => said.as_ref() != Some(first),
             // A plugin behind it may refuse what jwt-auth lets through.
             (None, Some(said)) => {
-                found.push(said.clone());
+                codes.push(said.clone());
                 false
             }
             (None, None) => false,
@@ -339,7 +340,7 @@ impl Runner<'_> {
             expected: first.unwrap_or_default(),
             got: said.unwrap_or_else(|| "no refusal".into()),
         });
-        (found, difference)
+        (codes, difference)
     }
 }
 
