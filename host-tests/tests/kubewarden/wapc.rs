@@ -11,6 +11,9 @@ use wasmtime::{
 /// Answers host calls: the namespace with the operation, and the payload.
 pub type HostCalls = Rc<dyn Fn(&str, &[u8]) -> Result<Vec<u8>, String>>;
 
+/// What came of a call: the guest's response or its error, and the host calls that it made.
+pub type Called = (std::result::Result<Vec<u8>, String>, Vec<String>);
+
 /// A guest, compiled; each call gets an instance of its own.
 pub struct Guest {
     module: Module,
@@ -67,15 +70,14 @@ impl Guest {
         Ok(Self { module: module.clone(), linker })
     }
 
-    /// Calls `operation` with `request` at `seconds` since 1970: the guest's response or its error, and
-    /// the host calls that it made.
+    /// Calls `operation` with `request` at `seconds` since 1970.
     pub fn call(
         &self,
         operation: &str,
         request: &[u8],
         seconds: u64,
         host_calls: HostCalls,
-    ) -> Result<(Result<Vec<u8>, String>, Vec<String>)> {
+    ) -> Result<Called> {
         let called = Rc::new(RefCell::new(Vec::new()));
         let state = State {
             operation: operation.into(),
@@ -192,11 +194,11 @@ fn wapc(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap("wapc", "__host_error_len", |caller: Guested<'_>| length(&caller.data().host_error))?;
     linker.func_wrap("wapc", "__host_response", |mut caller: Guested<'_>, at: u32| {
         let bytes = caller.data().host_response.clone();
-        Result::Ok(write(&mut caller, at, &bytes)?)
+        write(&mut caller, at, &bytes)
     })?;
     linker.func_wrap("wapc", "__host_error", |mut caller: Guested<'_>, at: u32| {
         let bytes = caller.data().host_error.clone();
-        Result::Ok(write(&mut caller, at, &bytes)?)
+        write(&mut caller, at, &bytes)
     })?;
     Ok(())
 }
