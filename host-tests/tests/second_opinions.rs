@@ -52,6 +52,10 @@ fn first_seed() -> Result<u64> {
     }
 }
 
+fn present() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
+}
+
 /// What is found over a run.
 #[derive(Default)]
 struct Findings {
@@ -93,16 +97,18 @@ impl Findings {
 fn others_judge_generated_tokens_alike_or_the_reason_is_written_down() -> Result<()> {
     let known: Vec<Difference> = serde_saphyr::from_str(include_str!("second_opinions/differences.yaml"))?;
     assert!(known.iter().all(|difference| difference.reason.len() > 20));
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-    let mut generator = Generator::new(first_seed()?, now)?;
+    let start = present()?;
+    let mut generator = Generator::new(first_seed()?, start)?;
     let jwks = generator.jwks();
-    let native = Native::load(&generator.configuration(), now)?;
+    let native = Native::load(&generator.configuration(), start)?;
     let opinion = Opinion::new(&jwks, ISSUER, AUDIENCE, SKEW)?;
     let mut pyjwt = PyJwt::start(&jwks, ISSUER, AUDIENCE, SKEW)?;
     let mut findings = Findings::default();
     let total = count()?;
     let mut judged = 0;
     while judged < total {
+        let now = present()?;
+        generator.set_now(now);
         let batch =
             (0..BATCH.min(total - judged)).map(|_| generator.next_token()).collect::<Result<Vec<_>>>()?;
         judged += batch.len();
