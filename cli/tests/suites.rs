@@ -354,6 +354,37 @@ fn what_makes_no_sense_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_chain_of_plugins_is_tested_as_it_stands() {
+    let chain = r#"policy:
+  - plugin: jwt-auth
+    config:
+      issuers:
+        - {name: main, issuer: https://issuer, audiences: [api], algorithms: [ES256],
+           jwks: {remote: {uri: https://issuer/jwks, cluster: idp}}}
+      rules: [{path: {prefix: /}, require: {any: [main]}}]
+  - plugin: tenant-guard
+    config:
+      sources: [{path: "/t/{tenant}/**", use: required}]
+      proofs: [{name: main, jwt_auth: main, preset: auth0}]
+      routes: [{path: {prefix: /}, class: tenant}]
+      forward: {headers: {id: x-tenant-id}}
+now: 2026-01-01T00:00:00Z
+tokens:
+  acme: {key: main-es256, claims: {iss: https://issuer, aud: api, sub: alice, org_id: acme, exp: now + 5m}}
+checks:
+  - name: a member reads her own
+    request: {path: /t/acme/invoices, headers: {authorization: "Bearer ${token:acme}", x-tenant-id: globex}}
+    expect: {decision: allow, upstream_headers: {x-tenant-id: acme}}
+  - name: and nobody else's
+    request: {path: /t/globex/invoices, headers: {authorization: "Bearer ${token:acme}"}}
+    expect: {decision: deny, status: 404, code: TENANT_NOT_FOUND}
+"#;
+    Suite::new("{}", chain).expect(0);
+    let said = Suite::new("{}", &chain.replace("x-tenant-id: acme}", "x-tenant-id: globex}")).expect(1);
+    assert!(said.contains("acme") && said.contains("1 passed, 1 failed"), "{said}");
+}
+
+#[test]
 fn a_run_that_checks_nothing_is_no_success() {
     let suite = Suite::of_checks("  - {name: alpha, expected_failure_codes: [MISSING_TOKEN]}\n");
     let output = suite.run(&["--filter", "beta"]);
