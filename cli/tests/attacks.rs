@@ -89,7 +89,7 @@ fn a_gateway_over_the_network_is_attacked_with_a_key_or_a_token() {
     });
     let url = format!("http://{}/orders/7", gateway.address);
     let with_key = ["--key", "key.json", "--iss", "https://issuer", "--aud", "api"];
-    for (more, least) in [(&with_key[..], 270), (&["--token", "token.txt"][..], 90)] {
+    for (more, least) in [(&with_key[..], 270), (&["--token", "token.txt"][..], 97)] {
         let arguments = [&[url.as_str(), "--public", "/public", "--format", "json"], more].concat();
         let output = attack(&arguments, folder.path());
         let result = json_of(&output);
