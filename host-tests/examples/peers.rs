@@ -1,6 +1,6 @@
 //! The attack corpus against two filters in one real Envoy: its own jwt_authn, and jwt-auth.
 //!
-//! `cargo run -p portcullis-host-tests --example peers` writes the table that is in
+//! `cargo run --example peers` writes the table that is in
 //! `docs/attacks.md`; `-- --check` fails if jwt-auth accepts anything.
 
 use std::{

@@ -2,7 +2,7 @@
 //! Envoy with two workers, under steady load, while their issuer replaces its only key.
 //!
 //! Prints a table of refused requests over time as Markdown, and draws it:
-//! `cargo run -p portcullis-host-tests --example rotation -- docs/images/rotation.svg`.
+//! `cargo run --example rotation -- docs/images/rotation.svg`.
 
 #[path = "../tests/rotation/scene.rs"]
 mod scene;

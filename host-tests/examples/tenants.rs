@@ -2,7 +2,7 @@
 //! request in the real Envoy, and memory.
 //!
 //! ```console
-//! $ cargo run -p portcullis-host-tests --example tenants -- 1000000
+//! $ cargo run --example tenants -- 1000000
 //! ```
 
 use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};

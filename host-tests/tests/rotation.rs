@@ -125,7 +125,7 @@ fn a_flood_of_unknown_keys_causes_four_fetches_a_minute_and_hurts_no_good_reques
     };
     let quiet = median(timed(200));
     // Names that nobody has, and signatures that are none under the name that somebody has.
-    let attack: Vec<String> = (0..6000)
+    let attack: Vec<String> = (0..10_000)
         .map(|number| {
             let kid = if number % 4 == 0 { "good".into() } else { format!("random-{number}") };
             let token = scene::claims(ISSUER).header("alg", "ES256").header("kid", kid);

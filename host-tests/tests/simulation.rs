@@ -2,9 +2,9 @@
 //! network that is slow, cut or lying, clients good and bad; all from one seed, under one virtual
 //! clock, against the promises in `simulation/judge.rs`.
 //!
-//! `PORTCULLIS_SEEDS=10000 cargo test -p portcullis-host-tests --test simulation` runs more seeds
-//! than usual, from `PORTCULLIS_FIRST_SEED` on, `PORTCULLIS_SEED=7` tells the story of one,
-//! `PORTCULLIS_JWT_AUTH=FILE` takes another build of the module.
+//! `PORTCULLIS_SEEDS=10000 cargo test --test simulation` runs more seeds than usual, from
+//! `PORTCULLIS_FIRST_SEED` on, `PORTCULLIS_SEED=7` tells the story of one, `PORTCULLIS_JWT_AUTH=FILE`
+//! takes another build of the module.
 
 #[path = "simulation/issuer.rs"]
 mod issuer;
@@ -86,8 +86,8 @@ fn tell(module: &Module, seed: u64) {
     println!("{}", ended.story);
     assert!(
         ended.broken.is_empty(),
-        "seed {seed} breaks a promise: {:#?}\nagain, alone: PORTCULLIS_SEED={seed} cargo test -p \
-         portcullis-host-tests --test simulation -- --nocapture",
+        "seed {seed} breaks a promise: {:#?}\nagain, alone: PORTCULLIS_SEED={seed} cargo test --test \
+         simulation -- --nocapture",
         ended.broken
     );
 }

@@ -27,6 +27,12 @@ pub(super) struct InFlight {
     pub(super) first: bool,
 }
 
+impl InFlight {
+    pub(super) fn for_keys(&self) -> bool {
+        self.kind == Kind::Keys
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Keys,
@@ -67,13 +73,19 @@ impl Life {
             return;
         }
         self.bound_counted = false;
+        let Some(target) = self.target(now, cause, source) else { return };
         let first = !core::mem::replace(&mut self.in_round, true);
-        self.gate.start(now, cause, first, limit);
-        effects.extend(self.start(now, cause, source, first).map(Effect::Fetch));
+        self.gate.start(now, cause, (first, target.0 == Kind::Keys), limit);
+        effects.push(Effect::Fetch(self.start(now, (cause, first), source, target)));
     }
 
-    fn start(&mut self, now: Instant, cause: Cause, source: usize, first: bool) -> Option<Fetch> {
-        let (kind, address) = self.target(now, cause, source)?;
+    fn start(
+        &mut self,
+        now: Instant,
+        (cause, first): (Cause, bool),
+        source: usize,
+        (kind, address): (Kind, Address),
+    ) -> Fetch {
         let mut headers = Vec::from([("accept", "application/jwk-set+json, application/json".to_string())]);
         // A token that the set does not verify may know more than the validators: some servers
         // keep theirs when the keys change, and some caches in between do not ask.
@@ -92,7 +104,7 @@ impl Life {
         let started = now;
         self.in_flight =
             Some(InFlight { id, source, kind, address, conditional, started, deadline, cause, first });
-        Some(fetch)
+        fetch
     }
 
     /// The discovery document where the address of the keys is not known, or old, and nobody waits

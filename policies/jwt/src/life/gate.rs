@@ -34,6 +34,8 @@ pub(super) struct Gate {
     /// When the clients' allowance will be whole again (the generic cell rate algorithm's
     /// theoretical arrival time).
     pub(super) whole_at: Instant,
+    /// What that was before the round that is under way, until the round has asked for keys.
+    pub(super) given_back: Option<Instant>,
 }
 
 impl Gate {
@@ -64,12 +66,25 @@ impl Gate {
     }
 
     /// Notes a fetch that starts `now`; `first` where it is the first of its round, for a round
-    /// with a discovery document or a second source still counts once for the clients.
-    pub(super) fn start(&mut self, now: Instant, cause: Cause, first: bool, limit: u32) {
+    /// with a discovery document or a second source still counts once for the clients; `keys`
+    /// where it is for the keys. A round that the bound cuts off before it could ask for keys does
+    /// not count: the one that comes after it, as soon as there is room, is to bring them.
+    pub(super) fn start(&mut self, now: Instant, cause: Cause, (first, keys): (bool, bool), limit: u32) {
         self.starts.retain(|start| start.saturating_add(WINDOW) > now);
         self.starts.push(now);
+        if first {
+            self.given_back = None;
+        }
         if cause == Cause::Asked && first {
+            self.given_back = Some(self.whole_at);
             self.whole_at = self.whole_at.max(now).saturating_add(period(limit));
+        }
+        if keys {
+            self.given_back = None;
+        } else if self.window_opens(now, limit) > now
+            && let Some(before) = self.given_back.take()
+        {
+            self.whole_at = before;
         }
     }
 }
@@ -91,7 +106,7 @@ mod tests {
         let mut found = Vec::new();
         for second in 0..seconds {
             while gate.earliest(at(second), cause, true, 4) <= at(second) {
-                gate.start(at(second), cause, true, 4);
+                gate.start(at(second), cause, (true, true), 4);
                 found.push(second);
             }
         }
@@ -112,13 +127,29 @@ mod tests {
     #[test]
     fn a_round_that_has_begun_is_ended_within_the_bound() {
         let mut gate = Gate::default();
-        gate.start(at(0), Cause::Asked, true, 4);
-        gate.start(at(0), Cause::Asked, true, 4);
+        gate.start(at(0), Cause::Asked, (true, true), 4);
+        gate.start(at(0), Cause::Asked, (true, true), 4);
         assert_eq!(gate.earliest(at(0), Cause::Asked, true, 4), at(20));
         assert_eq!(gate.earliest(at(0), Cause::Asked, false, 4), at(0));
-        gate.start(at(0), Cause::Asked, false, 4);
-        gate.start(at(0), Cause::Asked, false, 4);
+        gate.start(at(0), Cause::Asked, (false, true), 4);
+        gate.start(at(0), Cause::Asked, (false, true), 4);
         assert_eq!(gate.earliest(at(0), Cause::Asked, false, 4), at(60));
+    }
+
+    #[test]
+    fn a_round_that_the_bound_cuts_off_before_the_keys_gives_the_allowance_back() {
+        let mut gate = Gate::default();
+        for (second, first, keys) in [(0, true, true), (30, true, true), (50, true, false)] {
+            assert_eq!(gate.earliest(at(second), Cause::Asked, first, 4), at(second));
+            gate.start(at(second), Cause::Asked, (first, keys), 4);
+        }
+        // One that asked for keys has used it, whatever came of them.
+        let mut asked = gate.clone();
+        asked.start(at(50), Cause::Asked, (false, true), 4);
+        assert_eq!((asked.whole_at, asked.given_back), (at(70), None));
+        gate.start(at(50), Cause::Asked, (false, false), 4);
+        assert_eq!((gate.whole_at, gate.given_back), (at(50), None));
+        assert_eq!(gate.earliest(at(51), Cause::Asked, true, 4), at(60));
     }
 
     #[test]
@@ -128,7 +159,7 @@ mod tests {
         for second in 0..1000 {
             for cause in [Cause::Due, Cause::Asked, Cause::NoKeys] {
                 if gate.earliest(at(second), cause, true, 4) <= at(second) {
-                    gate.start(at(second), cause, true, 4);
+                    gate.start(at(second), cause, (true, true), 4);
                     starts.push(second);
                 }
             }

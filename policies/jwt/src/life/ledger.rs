@@ -13,7 +13,7 @@ use super::{
     time::Instant,
 };
 
-const VERSION: u64 = 0x504b_4c4c_0000_0001;
+const VERSION: u64 = 0x504b_4c4c_0000_0002;
 /// No limit is above 60 (see [`super::LifeConfigError::FetchesOutOfRange`]).
 const MAX_STARTS: u64 = 64;
 
@@ -61,14 +61,16 @@ impl Ledger {
             return None;
         }
         let (owner, lease_until, whole_at) = (input.number()?, input.instant()?, input.instant()?);
+        let given_back = Some(input.instant()?).filter(|instant| *instant != Instant::MAX);
         let count = input.number().filter(|count| *count <= MAX_STARTS)?;
         let starts = (0..count).map(|_| input.instant()).collect::<Option<Vec<_>>>()?;
-        Some(Self { gate: Gate { starts, whole_at }, owner, lease_until })
+        Some(Self { gate: Gate { starts, whole_at, given_back }, owner, lease_until })
     }
 
     fn write(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        for number in [VERSION, self.owner, self.lease_until.0, self.gate.whole_at.0] {
+        let given_back = self.gate.given_back.unwrap_or(Instant::MAX);
+        for number in [VERSION, self.owner, self.lease_until.0, self.gate.whole_at.0, given_back.0] {
             out.number(number);
         }
         out.number(u64::try_from(self.gate.starts.len()).unwrap_or(u64::MAX));
@@ -89,7 +91,7 @@ impl Ledger {
         mut self,
         now: Instant,
         owner: u64,
-        (cause, first): (Cause, bool),
+        (cause, first, keys): (Cause, bool, bool),
         limit: u32,
         lease: Duration,
     ) -> Result<(Self, Vec<u8>), (Self, Against)> {
@@ -102,7 +104,7 @@ impl Ledger {
         if self.gate.earliest(now, cause, first, limit) > now {
             return Err((self, Against::Bound));
         }
-        self.gate.start(now, cause, first, limit);
+        self.gate.start(now, cause, (first, keys), limit);
         self.owner = owner;
         self.lease_until = lease_until;
         let bytes = self.write();
@@ -126,7 +128,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(7);
 
     fn claim(ledger: Option<&[u8]>, now: Instant, owner: u64) -> Result<Vec<u8>, Against> {
-        let claimed = Ledger::read(ledger).claim(now, owner, (Cause::NoKeys, true), 4, LEASE);
+        let claimed = Ledger::read(ledger).claim(now, owner, (Cause::NoKeys, true, true), 4, LEASE);
         claimed.map(|(_, bytes)| bytes).map_err(|(_, against)| against)
     }
 

@@ -54,7 +54,7 @@ impl Life {
     ) -> Claim {
         let now = self.clock(now);
         let Some(fetch) = self.in_flight.as_ref().filter(|fetch| fetch.id == id) else { return Claim::Leave };
-        let (first, source, started_for) = (fetch.first, fetch.source, fetch.cause);
+        let (first, source, started_for, keys) = (fetch.first, fetch.source, fetch.cause, fetch.for_keys());
         if shared.is_some_and(|snapshot| self.take_over(now, snapshot, effects)) {
             // What another worker brought is looked at before more is asked for; if it is not
             // enough, `advance` wants another fetch.
@@ -89,7 +89,7 @@ impl Life {
             return Claim::Go { ledger: Ledger::alone(self.gate.clone(), owner, now.saturating_add(lease)) };
         }
         let limit = self.config.fetches_per_minute;
-        match record.claim(now, owner, (cause, first), limit, lease) {
+        match record.claim(now, owner, (cause, first, keys), limit, lease) {
             Ok((ledger, bytes)) => {
                 self.gate = ledger.gate;
                 Claim::Go { ledger: bytes }
