@@ -177,12 +177,16 @@ impl Proxy<'_> {
     fn bound_used_up(&self, since: Time, now: Time) -> bool {
         let since = since.max(self.issuer.well_since(now));
         let within = |span: Duration| self.fetches.iter().filter(move |fetch| fetch.at + span >= now);
+        // What held the fetch up that is under way, where one is.
+        let held = self.fetches.iter().find(|fetch| under_way(fetch, now)).map_or(now, |fetch| fetch.at);
+        let before = |fetch: &&Fetch| fetch.at < held && fetch.at + WINDOW + TICK >= held;
         let answer = Setting::TIMEOUT + LEASE;
         // Clients cause two at once and then one per 20 seconds.
         let third = WINDOW / 3;
         let asked =
             within(third * 2).filter(|fetch| fetch.asked).count() >= 2 && now <= since + third + answer;
-        let all = within(WINDOW + TICK).count() >= Setting::FETCHES && now <= since + WINDOW + answer;
+        let all =
+            self.fetches.iter().filter(before).count() >= Setting::FETCHES && now <= since + WINDOW + answer;
         asked || all
     }
 
@@ -191,11 +195,7 @@ impl Proxy<'_> {
     /// failures is over, and none without a reason while a good answer is not half through its
     /// life.
     pub fn fetched(&self, asked: bool, now: Time) -> Result<(), String> {
-        let under_way = |fetch: &Fetch| {
-            let landed = fetch.good_at.or(fetch.failed_at).is_some();
-            !landed && !fetch.lost && now < fetch.at + Setting::TIMEOUT
-        };
-        if let Some(other) = self.fetches.iter().find(|fetch| under_way(fetch)) {
+        if let Some(other) = self.fetches.iter().find(|fetch| under_way(fetch, now)) {
             return Err(format!("a fetch beside the one of {:?}", other.at));
         }
         self.shares(asked, now)?;
@@ -261,6 +261,12 @@ impl Proxy<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the answer to `fetch` may still come.
+fn under_way(fetch: &Fetch, now: Time) -> bool {
+    let landed = fetch.good_at.or(fetch.failed_at).is_some();
+    !landed && !fetch.lost && now < fetch.at + Setting::TIMEOUT
 }
 
 /// Until when a source's trouble is felt after all troubles are over: for the probe at the end.
