@@ -264,7 +264,8 @@ impl Facts {
             reasons.push(reason);
         }
         // A refusal is explained by what refused, and not by a rule that only audits.
-        reasons.sort_by_key(Reason::holds);
+        let (good, mut reasons): (Vec<_>, Vec<_>) = reasons.into_iter().partition(Reason::holds);
+        reasons.extend(good);
         reasons.extend(ended);
         if denied {
             let message = "not all that the policy asks of the image holds";

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 /// Bytes whose JSON form is a base64 string (RFC 4648 section 4, with padding).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -25,6 +28,15 @@ impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         decode(&String::deserialize(deserializer)?).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// Reads JSON. Always as text: the reader of bytes would be built a second time for every type.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_str(utf8(bytes)?)
+}
+
+pub(crate) fn utf8(bytes: &[u8]) -> serde_json::Result<&str> {
+    str::from_utf8(bytes).map_err(|error| serde_json::Error::custom(format_args!("not UTF-8: {error}")))
 }
 
 /// Decodes base64 with padding.

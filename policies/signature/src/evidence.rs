@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ReasonCode, encoding::Base64};
+use crate::{
+    Digest, ReasonCode,
+    encoding::{self, Base64},
+};
 
 /// One read of a registry, by the OCI distribution specification.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -151,7 +154,7 @@ impl Evidence {
     ///
     /// JSON of another form or version.
     pub fn from_json(json: &[u8]) -> Result<Self, EvidenceError> {
-        serde_json::from_slice(json).map_err(|error| EvidenceError(error.to_string()))
+        encoding::json(json).map_err(|error| EvidenceError(error.to_string()))
     }
 
     /// Writes the file.

@@ -269,14 +269,14 @@ impl Material {
     fn kind(&self) -> Kind {
         let payload = match self {
             Self::Signature(_) => return Kind::Signature,
-            Self::Attestation(layer) => serde_json::from_slice::<Value>(&layer.payload.0).ok(),
+            Self::Attestation(layer) => encoding::json::<Value>(&layer.payload.0).ok(),
             Self::Bundle(json) => serde_json::from_str::<Value>(json)
                 .ok()
                 .and_then(|bundle| bundle.get("dsseEnvelope").cloned()),
         };
         let predicate_type = payload
             .and_then(|envelope| encoding::decode(envelope.get("payload")?.as_str()?).ok())
-            .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
+            .and_then(|bytes| encoding::json::<Value>(&bytes).ok())
             .and_then(|statement| Some(statement.get("predicateType")?.as_str()?.to_owned()));
         match (predicate_type, self) {
             (Some(kind), Self::Bundle(_)) if kind == COSIGN_SIGNATURE => Kind::Signature,

@@ -126,13 +126,13 @@ impl<'a> Scene<'a> {
         self.leaf(signer, asked, &counted, refused)
     }
 
-    fn leaf(&self, signer: &str, asked: Asked<'_>, counted: &[Counted], mut refused: Vec<Reason>) -> Reason {
+    fn leaf(&self, signer: &str, asked: Asked<'_>, counted: &[Counted], refused: Vec<Reason>) -> Reason {
         let about = format!("signer `{signer}`");
         if let Some(counted) = counted.first() {
             return counted.reason.clone().about(about);
         }
         // The one that came furthest says most.
-        refused.sort_by_key(|reason| rank(reason.code));
+        let refused = ranked(refused);
         let nothing = match asked {
             Asked::Signature => {
                 (ReasonCode::SignatureMissing, "there is no signature for the image".to_owned())
@@ -311,8 +311,7 @@ impl crate::policy::CertificateRule {
             return Err(Reason::new(ReasonCode::IdentityMismatch, message));
         }
         for (claim, patterns) in &self.claims {
-            let name = serde_json::to_value(claim).ok();
-            let name = name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+            let name = claim.name();
             let any = patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join("` or `");
             match claim.of(claims) {
                 Some(value) if patterns.iter().any(|pattern| pattern.matches(value)) => {}
@@ -402,6 +401,16 @@ pub(crate) fn who(identity: &Identity) -> String {
 }
 
 /// The order in which reasons explain: what came furthest first.
+/// The reasons by rank; of one rank as they came. There are few: no sort is built for them.
+fn ranked(reasons: Vec<Reason>) -> Vec<Reason> {
+    let mut ranked = Vec::<Reason>::with_capacity(reasons.len());
+    for reason in reasons {
+        let at = ranked.partition_point(|known| rank(known.code) <= rank(reason.code));
+        ranked.insert(at, reason);
+    }
+    ranked
+}
+
 fn rank(code: ReasonCode) -> (u8, ReasonCode) {
     let class = match code.class() {
         Class::Transient => 0,

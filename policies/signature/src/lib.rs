@@ -69,3 +69,5 @@ pub use policy::{Policy, PolicyError};
 pub use provider::{Host, use_host};
 pub use reason::{Class, Reason, ReasonCode};
 pub use staple::staples;
+#[cfg(feature = "github-root")]
+pub use trust::GITHUB_TRUSTED_ROOT;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Digest, Reason, ReasonCode};
+use crate::{Digest, Reason, ReasonCode, encoding};
 
 /// A manifest or an index.
 #[derive(Debug, Default, Deserialize)]
@@ -32,7 +32,7 @@ pub(crate) struct Descriptor {
 
 impl Manifest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Reason> {
-        serde_json::from_slice(body).map_err(|error| {
+        encoding::json(body).map_err(|error| {
             Reason::new(ReasonCode::ManifestMalformed, format!("not a manifest or an index: {error}"))
         })
     }

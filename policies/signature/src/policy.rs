@@ -4,11 +4,11 @@ mod document;
 mod resolve;
 mod signer;
 
-use std::{collections::BTreeMap, fmt, rc::Rc, time::Duration};
+use std::{cell::OnceCell, collections::BTreeMap, fmt, rc::Rc, time::Duration};
 
 use portcullis_core::UnixTime;
 
-use crate::{Digest, ImageRef, Pattern, Request, trust::Root};
+use crate::{Digest, ImageRef, Pattern, Request, encoding, trust::Root};
 
 pub use document::{
     Builtin, Condition, Document, Exemption, GitHub, GitLab, Google, Key, Keyless, Limits, Log, Mode,
@@ -22,7 +22,8 @@ pub(crate) use signer::{CertificateRule, KeyRule, SignerRule};
 #[derive(Clone, Debug)]
 pub struct Policy {
     document: Rc<Document>,
-    digest: Digest,
+    /// Once asked for.
+    digest: OnceCell<Digest>,
     roots: BTreeMap<String, Rc<Root>>,
     signers: BTreeMap<String, SignerRule>,
     rules: Vec<RuleView>,
@@ -89,11 +90,7 @@ impl Policy {
     ///
     /// Anything that is unknown, malformed, or named and not there. Nothing is ignored.
     pub fn from_json(json: &[u8]) -> Result<Self, PolicyError> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| PolicyError::new(error.path().to_string(), error.inner()))?;
-        deserializer.end().map_err(|error| PolicyError::new(".", error))?;
-        Self::new(document)
+        Self::new(read(json)?)
     }
 
     /// Makes a policy of a document.
@@ -114,8 +111,10 @@ impl Policy {
     /// The digest of the document: what a cache's key has of the policy. The trusted roots are part
     /// of it.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        // A document that was read can be written: its maps have texts as keys.
+        let digest = || Digest::of(&serde_json::to_vec(&*self.document).unwrap_or_default());
+        *self.digest.get_or_init(digest)
     }
 
     pub(crate) fn root(&self, name: &str) -> Option<&Rc<Root>> {
@@ -145,6 +144,21 @@ impl Policy {
         };
         self.exemptions.iter().filter(about).collect()
     }
+}
+
+#[cfg(feature = "paths")]
+fn read(json: &[u8]) -> Result<Document, PolicyError> {
+    let text = encoding::utf8(json).map_err(|error| PolicyError::new(".", error))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let document = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| PolicyError::new(error.path().to_string(), error.inner()))?;
+    deserializer.end().map_err(|error| PolicyError::new(".", error))?;
+    Ok(document)
+}
+
+#[cfg(not(feature = "paths"))]
+fn read(json: &[u8]) -> Result<Document, PolicyError> {
+    encoding::json(json).map_err(|error| PolicyError::new("policy", error))
 }
 
 /// A rule for some namespaces is not about a request whose namespace is unknown; one for all is.

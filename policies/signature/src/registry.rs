@@ -281,7 +281,7 @@ fn token(incoming: Incoming<'_>) -> Result<(String, Duration), String> {
     }
     let body: Value = incoming
         .body
-        .and_then(|body| serde_json::from_slice(body).ok())
+        .and_then(|body| encoding::json(body).ok())
         .ok_or("the token service's answer is not JSON")?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let token =

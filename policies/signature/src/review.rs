@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Digest, Evidence, ImageRef, Policy, Reason, ReasonCode, Request, Staple, Verdict};
+use crate::{Digest, Evidence, ImageRef, Policy, Reason, ReasonCode, Request, Staple, Verdict, encoding};
 
 pub use images::Found;
 
@@ -78,7 +78,7 @@ impl Review {
             uid: uid.cloned(),
             reason: Reason::new(ReasonCode::ObjectMalformed, message),
         };
-        let review: AdmissionReview = serde_json::from_slice(body)
+        let review: AdmissionReview = encoding::json(body)
             .map_err(|error| malformed(None, format!("the body is not an AdmissionReview: {error}")))?;
         if review.api_version != "admission.k8s.io/v1" || review.kind != "AdmissionReview" {
             let message = format!(

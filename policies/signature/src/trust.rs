@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
 use sigstore_verify::{
     Verifier,
-    trust_root::{SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot},
+    trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot},
 };
 
 use crate::{
@@ -32,15 +31,11 @@ impl Root {
     /// is loaded and not when an image is.
     pub(crate) fn new(source: &TrustedRootSource) -> Result<Self, String> {
         let parsed = match source {
-            TrustedRootSource::Builtin(Builtin::Sigstore) => {
-                TrustedRoot::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT).map_err(|error| error.to_string())?
-            }
-            TrustedRootSource::Builtin(Builtin::Github) => {
-                TrustedRoot::from_json(SIGSTORE_GITHUB_TRUSTED_ROOT).map_err(|error| error.to_string())?
-            }
-            TrustedRootSource::TrustedRoot(value) => from_value(value)?,
+            TrustedRootSource::Builtin(Builtin::Sigstore) => from_text(SIGSTORE_PRODUCTION_TRUSTED_ROOT)?,
+            TrustedRootSource::Builtin(Builtin::Github) => github()?,
+            TrustedRootSource::TrustedRoot(value) => from_text(&value.to_string())?,
             TrustedRootSource::Authority { certificates, timestamp_authorities } => {
-                from_value(&authority(certificates, timestamp_authorities)?)?
+                from_text(&authority(certificates, timestamp_authorities)?)?
             }
         };
         Self::of(&parsed)
@@ -63,31 +58,43 @@ impl Root {
     }
 }
 
-fn from_value(value: &Value) -> Result<TrustedRoot, String> {
-    TrustedRoot::from_json(&value.to_string()).map_err(|error| error.to_string())
+/// The trusted root of GitHub's instance, as it is built in: a `TrustedRoot` as JSON.
+#[cfg(feature = "github-root")]
+pub const GITHUB_TRUSTED_ROOT: &str = sigstore_verify::trust_root::SIGSTORE_GITHUB_TRUSTED_ROOT;
+
+#[cfg(feature = "github-root")]
+fn github() -> Result<TrustedRoot, String> {
+    from_text(GITHUB_TRUSTED_ROOT)
+}
+
+#[cfg(not(feature = "github-root"))]
+fn github() -> Result<TrustedRoot, String> {
+    Err("GitHub's root is not built in here: name its document as `trusted_root`".into())
+}
+
+fn from_text(json: &str) -> Result<TrustedRoot, String> {
+    TrustedRoot::from_json(json).map_err(|error| error.to_string())
 }
 
 /// A `TrustedRoot` of PEM certificates. They count from the beginning of time: each certificate's
 /// own life bounds what it can vouch for.
-fn authority(certificates: &str, timestamp_authorities: &[String]) -> Result<Value, String> {
-    let chain = |pem: &str| -> Result<Value, String> {
-        let blocks = encoding::pem(pem, "CERTIFICATE").map_err(|reason| format!("certificates: {reason}"))?;
-        let certificates: Vec<Value> =
-            blocks.iter().map(|der| json!({ "rawBytes": encoding::encode(der) })).collect();
-        Ok(json!({ "certificates": certificates }))
-    };
-    let always = json!({ "start": "1970-01-01T00:00:00Z" });
-    let timestamp_authorities = timestamp_authorities
-        .iter()
-        .map(|pem| Ok(json!({ "subject": {}, "certChain": chain(pem)?, "validFor": always })))
-        .collect::<Result<Vec<_>, String>>()?;
-    Ok(json!({
-        "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-        "tlogs": [],
-        "ctlogs": [],
-        "certificateAuthorities": [
-            { "subject": {}, "uri": "", "certChain": chain(certificates)?, "validFor": always }
-        ],
-        "timestampAuthorities": timestamp_authorities,
-    }))
+fn authority(certificates: &str, timestamp_authorities: &[String]) -> Result<String, String> {
+    let signing = party(certificates)?;
+    let stamping: Vec<String> =
+        timestamp_authorities.iter().map(|pem| party(pem)).collect::<Result<_, String>>()?;
+    Ok(format!(
+        r#"{{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1","tlogs":[],"ctlogs":[],"certificateAuthorities":[{signing}],"timestampAuthorities":[{}]}}"#,
+        stamping.join(",")
+    ))
+}
+
+/// An authority with this chain. Base64 needs no escapes.
+fn party(pem: &str) -> Result<String, String> {
+    let blocks = encoding::pem(pem, "CERTIFICATE").map_err(|reason| format!("certificates: {reason}"))?;
+    let certificate = |der: &Vec<u8>| format!(r#"{{"rawBytes":"{}"}}"#, encoding::encode(der));
+    let certificates: Vec<String> = blocks.iter().map(certificate).collect();
+    Ok(format!(
+        r#"{{"subject":{{}},"uri":"","certChain":{{"certificates":[{}]}},"validFor":{{"start":"1970-01-01T00:00:00Z"}}}}"#,
+        certificates.join(",")
+    ))
 }

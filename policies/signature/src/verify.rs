@@ -257,7 +257,7 @@ const STATEMENTS: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-to
 fn statement(payload: &[u8], digest: Digest) -> Result<Statement, Reason> {
     let malformed =
         |what: &str| Reason::new(ReasonCode::PayloadMalformed, format!("the signed statement {what}"));
-    let json: Value = serde_json::from_slice(payload).map_err(|_| malformed("is not JSON"))?;
+    let json: Value = encoding::json(payload).map_err(|_| malformed("is not JSON"))?;
     let text = |name: &str| json.get(name).and_then(Value::as_str);
     if !text("_type").is_some_and(|kind| STATEMENTS.contains(&kind)) {
         return Err(malformed("is not an in-toto statement of version 0.1 or 1"));
@@ -275,10 +275,10 @@ fn statement(payload: &[u8], digest: Digest) -> Result<Statement, Reason> {
         return Err(Reason::new(ReasonCode::SubjectDigestMismatch, message));
     }
     let annotations = found.iter().filter_map(|subject| subject.get("annotations")?.as_object());
-    let subject_annotations = annotations
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let annotations = annotations.flatten();
+    let mut subject_annotations = BTreeMap::new();
+    subject_annotations
+        .extend(annotations.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))));
     let names = found.iter().filter_map(|subject| subject.get("name")?.as_str());
     let subject_names = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Ok(Statement { predicate_type, subject_names, subject_annotations, json })

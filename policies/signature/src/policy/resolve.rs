@@ -1,6 +1,6 @@
 //! From the document to a policy: every name exists, every pattern, key, root and time is parsed.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::OnceCell, collections::BTreeMap, rc::Rc};
 
 use sigstore_verify::types::DerPublicKey;
 
@@ -28,7 +28,6 @@ const MOST: Limits = Limits { signatures: 256, images: 256, platforms: 64, bytes
 pub(super) fn resolve(document: Document) -> Result<Policy, PolicyError> {
     // There is no verifying without a policy: this is the one place that all of it comes through.
     provider::install();
-    let json = serde_json::to_vec(&document).map_err(|error| PolicyError::new(".", error))?;
     limits(&document.limits)?;
     for (kind, pointers) in &document.kinds {
         if let Some(at) = pointers.iter().position(|pointer| !pointer.starts_with('/')) {
@@ -56,7 +55,7 @@ pub(super) fn resolve(document: Document) -> Result<Policy, PolicyError> {
         .enumerate()
         .map(|(index, exemption)| resolve_exemption(&format!("exemptions[{index}]"), exemption))
         .collect::<Result<_, _>>()?;
-    Ok(Policy { digest: Digest::of(&json), document: Rc::new(document), roots, signers, rules, exemptions })
+    Ok(Policy { digest: OnceCell::new(), document: Rc::new(document), roots, signers, rules, exemptions })
 }
 
 fn limits(limits: &Limits) -> Result<(), PolicyError> {
@@ -161,7 +160,7 @@ fn certificate(
     let subject = pattern(&format!("{path}.subject"), &parts.subject)?;
     let mut claims = Vec::new();
     for (claim, any) in &parts.claims {
-        let at = format!("{path}.claims.{}", serde_json::to_value(claim).unwrap_or_default());
+        let at = format!("{path}.claims.{}", claim.name());
         if any.is_empty() {
             return Err(PolicyError::new(at, "no value could match; leave the claim out"));
         }

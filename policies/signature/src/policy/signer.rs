@@ -50,6 +50,11 @@ pub enum Claim {
 }
 
 impl Claim {
+    /// As it is written in a policy.
+    pub(crate) fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// The claim's value in a certificate.
     pub(crate) fn of(self, claims: &FulcioCiClaims) -> Option<&str> {
         match self {

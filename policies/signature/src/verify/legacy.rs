@@ -69,7 +69,7 @@ struct LogPayload {
 
 /// Verifies a layer of a `.sig` manifest about the image with `digest`.
 pub(crate) fn signature(layer: &Layer, digest: Digest, trust: Trust<'_>) -> Result<Fact, Reason> {
-    let payload: Payload = serde_json::from_slice(&layer.payload.0).map_err(|error| {
+    let payload: Payload = encoding::json(&layer.payload.0).map_err(|error| {
         Reason::new(ReasonCode::PayloadMalformed, format!("the payload is not a simple signing one: {error}"))
     })?;
     // Cosign checks only the digest of these three.
@@ -97,12 +97,13 @@ pub(crate) fn signature(layer: &Layer, digest: Digest, trust: Trust<'_>) -> Resu
         key::message_bytes(&layer.payload.0, &SignatureBytes::from_bytes(&signature), rule)
     })?;
     let name = Some(payload.critical.identity.name).filter(|name| !name.is_empty());
-    let annotations = payload.optional.unwrap_or_default();
-    let annotations = annotations.into_iter().filter_map(|(key, value)| match value {
+    let optional = payload.optional.unwrap_or_default();
+    let mut annotations = BTreeMap::new();
+    annotations.extend(optional.into_iter().filter_map(|(key, value)| match value {
         Value::String(text) => Some((key, text)),
         _ => None,
-    });
-    fact.content = Content::Image { name, annotations: annotations.collect() };
+    }));
+    fact.content = Content::Image { name, annotations };
     Ok(fact)
 }
 
@@ -125,7 +126,7 @@ pub(crate) fn attestation(layer: &Layer, digest: Digest, trust: Trust<'_>) -> Re
     let malformed =
         |what: &str| Reason::new(ReasonCode::PayloadMalformed, format!("the attestation's envelope {what}"));
     let envelope: Envelope =
-        serde_json::from_slice(&layer.payload.0).map_err(|_| malformed("is not a DSSE envelope"))?;
+        encoding::json(&layer.payload.0).map_err(|_| malformed("is not a DSSE envelope"))?;
     let [signature] = envelope.signatures.as_slice() else {
         return Err(malformed("must have exactly one signature"));
     };
@@ -239,7 +240,7 @@ fn entry(text: &str) -> Result<Value, Reason> {
         Digest::from_hex(&entry.payload.log_id).map_err(|_| malformed("has a log ID that is not SHA-256"))?;
     let body =
         encoding::decode(&entry.payload.body).map_err(|_| malformed("has a body that is not base64"))?;
-    let body: Value = serde_json::from_slice(&body).map_err(|_| malformed("has a body that is not JSON"))?;
+    let body: Value = encoding::json(&body).map_err(|_| malformed("has a body that is not JSON"))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let (Some(kind), Some(version)) = (text("kind"), text("apiVersion")) else {
         return Err(malformed("has a body without a kind and a version"));
