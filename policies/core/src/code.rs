@@ -117,6 +117,22 @@ codes! {
         "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
     TenantResponseRefused "TENANT_RESPONSE_REFUSED" 502 "The answer to this request cannot be given out."
         "The upstream's response to a tenant's request points at another tenant (a redirect, a cookie, a permission to read it), and the configuration refuses such responses."
+    FanoutInvalid "FANOUT_INVALID" 400 "The request of several questions is not well formed."
+        "A request with `x_fanout` breaks its contract, asks for more than is allowed, or brings a member that only the gateway may set; `error.param` names the place."
+    FanoutTooLarge "FANOUT_TOO_LARGE" 413 "The request is too large."
+        "The body is larger than llm-fanout reads, or its shared part times its questions is more than may be sent."
+    FanoutTenantRequired "FANOUT_TENANT_REQUIRED" 403 "Several questions in one request need a tenant."
+        "A request with `x_fanout` came without a tenant that tenant-guard has proven."
+    FanoutQuotaExceeded "FANOUT_QUOTA_EXCEEDED" 429 "The allowance of questions is used up."
+        "The tenant's allowance does not hold this many questions now: n questions cost n."
+    FanoutTenantBusy "FANOUT_TENANT_BUSY" 429 "Too many requests of this tenant are under way."
+        "The tenant has as many requests of several questions under way as it may have."
+    FanoutBusy "FANOUT_BUSY" 503 "Too many requests are under way."
+        "The proxy has as many requests of several questions under way as it may hold."
+    FanoutFailed "FANOUT_FAILED" 502 "The questions were not answered."
+        "No question was answered, or one was not and the request wants all or nothing."
+    FanoutTimeout "FANOUT_TIMEOUT" 504 "The questions were not answered in time."
+        "As `FANOUT_FAILED`, where time is what was missing."
 }
 
 impl fmt::Display for Code {

@@ -96,6 +96,7 @@ impl Denial {
             (_, Code::NoRuleMatched | Code::RequestAmbiguous) => return None,
             // What is wrong with the tenant, another token of the same kind does not mend.
             (400 | 403, code) if code.as_str().starts_with("TENANT_") => return None,
+            (_, code) if code.as_str().starts_with("FANOUT_") => return None,
             (400, _) => Some("invalid_request"),
             (401, _) => Some("invalid_token"),
             (403, _) => Some("insufficient_scope"),

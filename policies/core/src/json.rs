@@ -104,8 +104,18 @@ pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
 ///
 /// As [`parse_object`].
 pub fn parse_wrapped(document: &[u8]) -> Result<Object<'_>, JsonError> {
+    parse_object_within(document, MAX_DEPTH.saturating_add(1))
+}
+
+/// The object that `document` holds, with at most `depth` containers inside each other: for documents
+/// that are deeper by nature than what [`MAX_DEPTH`] is made for. The parser's stack grows with it.
+///
+/// # Errors
+///
+/// As [`parse_object`]; [`JsonError::TooDeep`] then names [`MAX_DEPTH`] all the same.
+pub fn parse_object_within(document: &[u8], depth: usize) -> Result<Object<'_>, JsonError> {
     let text = core::str::from_utf8(document).map_err(|_| JsonError::NotUtf8)?;
-    match parse::document(text, MAX_DEPTH.saturating_add(1))? {
+    match parse::document(text, depth)? {
         Value::Object(object) => Ok(object),
         _ => Err(JsonError::NotAnObject),
     }
@@ -122,6 +132,13 @@ impl<'a> Object<'a> {
     pub fn take(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().position(|(own, _)| own == name)?;
         Some(self.0.swap_remove(at).1)
+    }
+
+    /// The object with another member at its end. Whoever adds one has seen that the name is free.
+    #[must_use]
+    pub fn with(mut self, name: Cow<'a, str>, value: Value<'a>) -> Self {
+        self.0.push((name, value));
+        self
     }
 
     /// The members in the order of the document.

@@ -9,7 +9,8 @@ fn the_docs_list_every_code() {
     let mut expected = String::from(
         "# Codes\n\n\
          Every refusal has one code. It is in the reply's body, in the metrics\n\
-         `portcullis.jwt.denied.<code in lower case>` and `portcullis.tenant.denied.<code in lower case>`\n\
+         `portcullis.jwt.denied.<code in lower case>`, `portcullis.tenant.denied.<code in lower case>` and\n\
+         `portcullis.fanout.refused.<code in lower case>`\n\
          (`portcullis.jwt.reported.…` under a rule that only reports), in the response code details of\n\
          access logs (`portcullis_<code in lower case>`), and in the tests. A code never changes its\n\
          meaning; new ones may come. The order is that of the checks.\n\n\
