@@ -31,9 +31,12 @@ const POLICIES: [(&str, &str, &str); 1] = [(
     "portcullis_image_kubewarden.wasm",
     "plugins/image-kubewarden/metadata.json",
 )];
-/// The profile of plugins that are most of all large: see `Cargo.toml`. Built apart as well.
+/// The profile of plugins that are most of all large, or wait for others most of the time: see `Cargo.toml`. Built apart as well.
 const SMALL_PROFILE: &str = "module-small";
-const SMALL_PLUGINS: [(&str, &str); 1] = [("portcullis-image-admission", "portcullis_image_admission.wasm")];
+const SMALL_PLUGINS: [(&str, &str); 2] = [
+    ("portcullis-image-admission", "portcullis_image_admission.wasm"),
+    ("portcullis-llm-fanout", "portcullis_llm_fanout.wasm"),
+];
 /// What a plugin is made of, seen from the workspace's root.
 const SOURCES: [&str; 5] = ["policies", "plugins", "host-tests/vectors", "Cargo.toml", "Cargo.lock"];
 

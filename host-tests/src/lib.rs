@@ -5,6 +5,7 @@
 //! * [`loopback`] is everything around a gateway: an upstream that reports what reached it, a
 //!   scripted JWK Set endpoint, and a client that sends bytes no ordinary client would send.
 //!
+//! * [`model`] is a language model that is slow and fails as it is told to.
 //! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
 //!   module in Envoy.
 //! * [`tenant`] is the tenant corpus: requests against the files of `deploy/envoy`, and who answers.
@@ -16,6 +17,7 @@
 pub mod envoy;
 pub mod generated;
 pub mod loopback;
+pub mod model;
 pub mod pyjwt;
 pub mod subject;
 pub mod tenant;

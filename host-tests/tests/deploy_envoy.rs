@@ -120,6 +120,15 @@ fn the_gateway_with_remote_keys_asks_for_a_token() {
 }
 
 #[test]
+fn the_gateway_in_front_of_a_model_asks_for_a_token() {
+    let Some(binary) = envoy::binary_unless_skipped() else { return };
+    let folder = copy();
+    let envoy = start(&binary, folder.path(), "llm-fanout.yaml");
+
+    assert_missing_token(&call(&envoy, "/v1/chat/completions"));
+}
+
+#[test]
 fn the_gateway_with_a_discovered_filter_asks_for_a_token() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
     let folder = copy();

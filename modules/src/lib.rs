@@ -33,12 +33,18 @@ pub const IMAGE_ADMISSION: Module = Module {
     wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_image_admission.wasm")),
 };
 
+/// Independent questions of one chat request, asked in parallel.
+pub const LLM_FANOUT: Module = Module {
+    name: "llm-fanout",
+    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_llm_fanout.wasm")),
+};
+
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
 pub const VECTORS: Module =
     Module { name: "vectors", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_vectors.wasm")) };
 
 /// Every plugin of the bundle.
-pub const ALL: &[Module] = &[JWT_AUTH, TENANT_GUARD, IMAGE_ADMISSION];
+pub const ALL: &[Module] = &[JWT_AUTH, TENANT_GUARD, IMAGE_ADMISSION, LLM_FANOUT];
 
 /// The plugin called `name`.
 #[must_use]
@@ -61,6 +67,8 @@ mod tests {
     /// The same of image-admission: certificates, timestamps, logs and documents in JSON are each read
     /// by a library of its own.
     const IMAGE_ADMISSION_HAS: usize = 2_011_000;
+    /// The same of llm-fanout, whose contract and answers are JSON.
+    const LLM_FANOUT_HAS: usize = 407_000;
 
     #[test]
     fn no_module_grows_unnoticed() {
@@ -69,6 +77,7 @@ mod tests {
                 "jwt-auth" => JWT_AUTH_HAS / 100 * 105,
                 "tenant-guard" => TENANT_GUARD_HAS / 100 * 105,
                 "image-admission" => IMAGE_ADMISSION_HAS / 100 * 105,
+                "llm-fanout" => LLM_FANOUT_HAS / 100 * 105,
                 _ => LIMIT,
             };
             let size = module.wasm.len();

@@ -311,7 +311,7 @@ mod tests {
             ("[]", "`plugins`: empty"),
             (
                 "[{name: jwt-oauth}]",
-                "`plugins[0]`: `name`: no plugin `jwt-oauth` in the bundle (there is: jwt-auth, tenant-guard, image-admission)",
+                "`plugins[0]`: `name`: no plugin `jwt-oauth` in the bundle (there is: jwt-auth, tenant-guard, image-admission, llm-fanout)",
             ),
             ("[{name: jwt-auth, config: {}, config_file: x}]", "only one of them"),
             (

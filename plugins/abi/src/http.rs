@@ -85,11 +85,24 @@ pub struct Call<'c> {
 ///
 /// [`Refused`] where the cluster does not exist or the call cannot be made.
 pub fn dispatch(call: Call<'_>) -> Result<u32, Refused> {
+    send(call, None)
+}
+
+/// As [`dispatch`], with a body.
+///
+/// # Errors
+///
+/// As [`dispatch`].
+pub fn dispatch_with(call: Call<'_>, body: &[u8]) -> Result<u32, Refused> {
+    send(call, Some(body))
+}
+
+fn send(call: Call<'_>, body: Option<&[u8]>) -> Result<u32, Refused> {
     // Through the SDK, which has to know the token to dispatch the answer.
     proxy_wasm::hostcalls::dispatch_http_call(
         call.cluster,
         call.headers.to_vec(),
-        None,
+        body,
         Vec::new(),
         call.timeout,
     )

@@ -49,6 +49,14 @@ impl Gauge {
         Self(define(Kind::Gauge, name))
     }
 
+    /// Changes the value, of which all workers of a proxy have a part.
+    pub fn add(&self, amount: i64) {
+        if let Some(id) = self.0 {
+            // A lost change must not refuse a request.
+            let _ = sys::increment_metric(id, amount);
+        }
+    }
+
     /// Sets the value.
     pub fn set(&self, value: u64) {
         if let Some(id) = self.0 {

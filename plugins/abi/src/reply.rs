@@ -41,6 +41,39 @@ pub fn json(status: u16, body: &str, details: &str) -> Result<(), Refused> {
     sys::send_local_response(status.into(), details.as_bytes(), &pairs::write(&headers), body.as_bytes())
 }
 
+/// An answer that is neither a denial nor plain JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'w> {
+    /// The status.
+    pub status: u16,
+    /// The body's media type.
+    pub media_type: &'w str,
+    /// The body.
+    pub body: &'w str,
+    /// For access logs.
+    pub details: &'w str,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+/// Answers the request of the effective context with `answer`, which no cache keeps.
+///
+/// # Errors
+///
+/// As [`deny`].
+pub fn whole(answer: &Whole<'_>) -> Result<(), Refused> {
+    let retry_after = answer.retry_after.map(|seconds| seconds.to_string());
+    let mut headers: Vec<(&[u8], &[u8])> =
+        vec![(b"content-type", answer.media_type.as_bytes()), (b"cache-control", b"no-store")];
+    headers.extend(retry_after.iter().map(|seconds| (&b"retry-after"[..], seconds.as_bytes())));
+    sys::send_local_response(
+        answer.status.into(),
+        answer.details.as_bytes(),
+        &pairs::write(&headers),
+        answer.body.as_bytes(),
+    )
+}
+
 /// Answers the request of the effective context with `headers` and no body. `details` is for access
 /// logs.
 ///
