@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod document;
 mod explain;
+mod fanout;
 mod gateway;
 mod learn;
 mod output;
@@ -59,6 +60,7 @@ enum Call {
     Learn(learn::Arguments),
     Explain(explain::Arguments),
     Attack(attack::Arguments),
+    Fanout(fanout::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Call::Learn(arguments) => learn::run(arguments),
         Call::Explain(arguments) => explain::run(arguments),
         Call::Attack(arguments) => attack::run(arguments),
+        Call::Fanout(arguments) => fanout::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
