@@ -56,7 +56,7 @@ fn row(gateway: &Gateway, questions: usize) -> Result<Row> {
         Ok((took, reply["usage"]["prompt_tokens"].as_u64().unwrap_or(0)))
     };
     let (packed, packed_input) = ask("pack")?;
-    gateway.model.take();
+    drop(gateway.model.take());
     let (split, split_input) = ask("split")?;
     let served = gateway.model.take();
     let slowest = served.iter().filter_map(|served| served.took).max().context("nothing was served")?;
@@ -88,7 +88,8 @@ fn chart(rows: &[Row]) -> String {
     const WIDTH: f64 = 680.0;
     const HEIGHT: f64 = 280.0;
     const BOTTOM: f64 = 340.0;
-    let most = rows.iter().map(|row| row.packed.max(row.split).as_secs_f64()).fold(0.0, f64::max).ceil();
+    let most = rows.iter().map(|row| row.packed.max(row.split).as_secs_f64()).fold(0.0, f64::max);
+    let most = (most / 2.0).ceil() * 2.0;
     let x = |questions: usize| 70.0 + WIDTH * (questions - 1) as f64 / (MOST - 1) as f64;
     let y = |seconds: f64| BOTTOM - HEIGHT * seconds / most;
     let mut svg = format!(
@@ -100,13 +101,11 @@ fn chart(rows: &[Row]) -> String {
 "##,
         top = BOTTOM - HEIGHT,
     );
-    let steps = 4;
-    for step in 0..=steps {
-        let seconds = most * f64::from(step) / f64::from(steps);
+    for seconds in (0..=most as u32).step_by(2).map(f64::from) {
         let at = y(seconds);
         let _ = writeln!(
             svg,
-            r##"<line x1="70" x2="750" y1="{at:.1}" y2="{at:.1}" stroke="#d0d7de"/><text x="62" y="{text:.1}" text-anchor="end">{seconds:.1}</text>"##,
+            r##"<line x1="70" x2="750" y1="{at:.1}" y2="{at:.1}" stroke="#d0d7de"/><text x="62" y="{text:.1}" text-anchor="end">{seconds:.0} s</text>"##,
             text = at + 4.0,
         );
     }

@@ -1,6 +1,8 @@
 //! llm-fanout in the embedded host, in virtual time: what reaches the provider, what the client gets,
 //! and that everything that began has ended.
 
+#[path = "fanout/refused_calls.rs"]
+mod refused_calls;
 #[path = "fanout/stage.rs"]
 mod stage;
 

@@ -3,7 +3,7 @@
 use portcullis_fanout::{Asked, Format, OnError, Plan, Policy, Settings, Strategy};
 use serde_json::{Value, json};
 
-fn policy(change: Value) -> Policy {
+fn policy(change: &Value) -> Policy {
     let mut document = json!({
         "provider": {"cluster": "model", "authority": "model.example"},
         "isolation": {"key": {"value": "a2V5IG9mIGF0IGxlYXN0IHRoaXJ0eS10d28gYnl0ZXM="}},
@@ -15,7 +15,7 @@ fn policy(change: Value) -> Policy {
 }
 
 fn read(body: &Value) -> (Settings, Plan) {
-    match Asked::read(body.to_string().as_bytes(), &policy(json!({}))) {
+    match Asked::read(body.to_string().as_bytes(), &policy(&json!({}))) {
         Ok(Asked::Questions(settings, plan)) => (settings, plan),
         other => panic!("{other:?}"),
     }
@@ -75,7 +75,7 @@ fn a_marked_part_becomes_a_request_with_the_other_parts_before_it() {
 fn the_same_request_gives_the_same_bytes_however_it_is_written() {
     let one = br#"{"model":"m","top_p":1,"messages":[],"x_fanout":{"questions":["a"]},"seed":1}"#;
     let two = br#" { "seed" : 1, "x_fanout" : {"questions":["\u0061"]} , "messages" : [ ],"model":"m","top_p":1 } "#;
-    let policy = policy(json!({}));
+    let policy = policy(&json!({}));
     let body = |bytes: &[u8]| match Asked::read(bytes, &policy).unwrap() {
         Asked::Questions(_, plan) => plan.body(0, &[]),
         Asked::Plain => None,
@@ -86,7 +86,7 @@ fn the_same_request_gives_the_same_bytes_however_it_is_written() {
 
 #[test]
 fn what_does_not_say_x_fanout_is_plain_whatever_it_is() {
-    let policy = policy(json!({}));
+    let policy = policy(&json!({}));
     for body in [
         &b""[..],
         b"\xff\xfe not JSON",
@@ -100,7 +100,7 @@ fn what_does_not_say_x_fanout_is_plain_whatever_it_is() {
 
 #[test]
 fn what_breaks_the_contract_is_refused_with_its_place() {
-    let policy = policy(json!({"limits": {"questions": 3, "question_tokens": 100, "tokens": 250}}));
+    let policy = policy(&json!({"limits": {"questions": 3, "question_tokens": 100, "tokens": 250}}));
     let with = |name: &str, value: Value| {
         let mut body = json!({"max_tokens": 10, "x_fanout": {"questions": ["a", "b"]}});
         body[name] = value;
@@ -170,7 +170,7 @@ fn what_breaks_the_contract_is_refused_with_its_place() {
 
 #[test]
 fn a_hidden_member_is_found_and_a_double_one_refused() {
-    let policy = policy(json!({}));
+    let policy = policy(&json!({}));
     for (body, place) in [
         (r#"{"x_fanout":{"questions":["a"]},"us\u0065r":"me"}"#, "user"),
         (r#"{"x_fanout":{"questions":["a"]},"x_fanout":{}}"#, "."),
@@ -185,7 +185,7 @@ fn a_hidden_member_is_found_and_a_double_one_refused() {
 
 #[test]
 fn a_large_shared_part_times_many_questions_is_refused() {
-    let policy = policy(json!({"limits": {"request_bytes": 4096, "upstream_bytes": 5000}}));
+    let policy = policy(&json!({"limits": {"request_bytes": 4096, "upstream_bytes": 5000}}));
     let body = |count: usize| json!({"messages": [{"role": "user", "content": "x".repeat(2000)}], "x_fanout": {"questions": vec!["a"; count]}});
     assert!(matches!(Asked::read(body(2).to_string().as_bytes(), &policy), Ok(Asked::Questions(..))));
     assert_eq!(refusal(&body(3), &policy), "FANOUT_TOO_LARGE -");
@@ -207,7 +207,7 @@ fn a_request_can_ask_for_less_than_is_allowed_and_not_for_more() {
 
 #[test]
 fn a_stream_is_taken_where_the_policy_says_so() {
-    let policy = policy(json!({"streaming": "at_end"}));
+    let policy = policy(&json!({"streaming": "at_end"}));
     let body = |usage: bool| json!({"stream": true, "stream_options": {"include_usage": usage}, "x_fanout": {"questions": ["a"]}});
     for usage in [false, true] {
         let Ok(Asked::Questions(settings, plan)) = Asked::read(body(usage).to_string().as_bytes(), &policy)
@@ -243,7 +243,7 @@ fn bodies_of_any_request_are_whole() {
         (random >> 33) % below
     };
     let texts = ["a", "\"quoted\"", "line\nbreak", "\u{1f600}", "\\", "}],\"user\":\"mallory\",\"x\":[{"];
-    let policy = policy(json!({}));
+    let policy = policy(&json!({}));
     for _ in 0..500 {
         let mut text = || texts[next(texts.len() as u64) as usize].to_owned();
         let questions: Vec<String> = (0..5).map(|_| text()).collect();
@@ -267,4 +267,41 @@ fn bodies_of_any_request_are_whole() {
             assert_eq!(written[..plan.shared_bytes()], plan.body(0, &[]).unwrap()[..plan.shared_bytes()]);
         }
     }
+}
+
+/// Bytes changed, lost and doubled at random: nothing panics, and what is still taken gives JSON.
+#[test]
+fn a_damaged_request_is_refused_or_whole() {
+    let mut random = 3_u64;
+    let mut next = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let policy = policy(&json!({"streaming": "at_end"}));
+    let whole = json!({
+        "model": "m", "max_tokens": 9, "stream": false,
+        "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "shared"}, {"type": "text", "text": "a", "x_fanout": true}]}],
+        "x_fanout": {"max_parallel": 2, "deadline": "5s", "format": "list"},
+    })
+    .to_string()
+    .into_bytes();
+    let mut taken = 0;
+    for _ in 0..20_000 {
+        let mut body = whole.clone();
+        for _ in 0..=next(3) {
+            let at = next(body.len());
+            match next(3) {
+                0 => body[at] = [b'"', b'{', b'}', b',', b'0', b'\\', 0xff, b'a'][next(8)],
+                1 => drop(body.remove(at)),
+                _ => body.insert(at, body[at]),
+            }
+        }
+        if let Ok(Asked::Questions(_, plan)) = Asked::read(&body, &policy) {
+            taken += 1;
+            let written = plan.body(0, &members()).unwrap();
+            assert!(serde_json::from_str::<Value>(&written).is_ok(), "{written}");
+        }
+    }
+    assert!(taken > 1000, "{taken}");
 }
