@@ -30,6 +30,9 @@ struct Row {
     split_input: u64,
 }
 
+/// What a curve shows of a row.
+type Pick = fn(&Row) -> Duration;
+
 fn main() -> Result<()> {
     let change = json!({"limits": {"parallel": MOST, "questions": MOST}});
     let gateway = Gateway::start(&envoy::binary()?, &change, Speed::default(), 1)?;
@@ -119,7 +122,7 @@ fn chart(rows: &[Row]) -> String {
             );
         }
     }
-    let curves: [(&str, &str, fn(&Row) -> Duration); 2] = [
+    let curves: [(&str, &str, Pick); 2] = [
         ("packed in one request", "#cf222e", |row| row.packed),
         ("split by llm-fanout", "#1a7f37", |row| row.split),
     ];
