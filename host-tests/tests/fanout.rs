@@ -107,6 +107,31 @@ fn what_is_no_request_of_several_questions_goes_on_byte_for_byte() -> Result<()>
 }
 
 #[test]
+fn a_plain_request_gets_its_tenants_names_where_the_configuration_says_so() -> Result<()> {
+    let mut stage = Stage::new(&configuration(&json!({"plain": "isolate"})), Speed::default())?;
+    let plain = br#" { "model" : "m", "temperature": 0.70000000000000001 } "#;
+    for (size, trailers) in [(4096, false), (5, false), (5, true)] {
+        let passed = String::from_utf8(stage.pass("/v1/chat/completions", plain, size, trailers))?;
+        let rest = passed.strip_prefix(r#" { "model" : "m", "temperature": 0.70000000000000001 ,"#);
+        let members: Value = serde_json::from_str(&format!("{{{}", rest.expect("its bytes are kept")))?;
+        assert_eq!(members.as_object().unwrap().len(), 2);
+        assert_eq!(members["cache_salt"].as_str().unwrap().len(), 43);
+        assert_eq!(stage.namespace.take().unwrap().len(), 43);
+    }
+    // Elsewhere bodies are not read.
+    assert_eq!(stage.pass("/v1/embeddings", plain, 5, false), plain);
+    for (tenant, body, code) in [
+        ("acme", json!({"cache_salt": "globex's"}), "FANOUT_INVALID"),
+        ("acme", json!("not an object"), "FANOUT_INVALID"),
+        ("", json!({"model": "m"}), "FANOUT_TENANT_REQUIRED"),
+    ] {
+        let (reply, _) = stage.ask(tenant, &body)?;
+        assert_eq!(serde_json::from_slice::<Value>(&reply.body)?["code"], code);
+    }
+    Ok(())
+}
+
+#[test]
 fn every_failure_is_in_its_place_and_the_others_are_answered() -> Result<()> {
     let mut stage = Stage::new(&configuration(&json!({})), Speed::default())?;
     let asked = [

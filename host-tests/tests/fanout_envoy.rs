@@ -220,3 +220,27 @@ fn a_body_without_the_contract_is_the_same_at_the_upstream() -> Result<()> {
     ensure!(gateway.upstream.seen().is_empty() && gateway.model.take().is_empty());
     Ok(())
 }
+
+#[test]
+fn a_plain_request_gets_its_tenants_names_where_the_configuration_says_so() -> Result<()> {
+    let Some(binary) = envoy::binary_unless_skipped() else { return Ok(()) };
+    let gateway = Gateway::start(&binary, &json!({"plain": "isolate"}), Speed::default(), 1)?;
+    let plain =
+        json!({"model": "m", "messages": [{"role": "user", "content": "x".repeat(100_000)}]}).to_string();
+    let mut seen = Vec::new();
+    for tenant in ["acme", "globex", "acme"] {
+        let reply = gateway.envoy.connect("gateway")?.call(&gateway.request(tenant, &plain)?)?;
+        ensure!(reply.status == 200, "{reply:?}");
+        let reached = gateway.upstream.take_seen().pop().context("nothing reached the upstream")?;
+        let sent: Value = serde_json::from_slice(&reached.body)?;
+        ensure!(reached.body.starts_with(&plain.as_bytes()[..plain.len() - 1]), "its bytes are not kept");
+        let [namespace] = reached.all("x-cache-namespace")[..] else {
+            anyhow::bail!("{:?}", reached.headers)
+        };
+        seen.push((sent["cache_salt"].clone(), sent["user"].clone(), namespace.to_vec()));
+    }
+    ensure!(seen[0] == seen[2] && seen[0].0 != seen[1].0 && seen[0].2 != seen[1].2, "{seen:?}");
+    let (reply, _) = gateway.ask("acme", &json!({"cache_salt": "globex's"}))?;
+    assert_eq!((reply.status, &reply.json()?["error"]["param"]), (400, &json!("cache_salt")));
+    Ok(())
+}

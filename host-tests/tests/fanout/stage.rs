@@ -64,6 +64,8 @@ pub struct Stage {
     pub process: Process,
     pub worker: Worker,
     pub simulation: Simulation,
+    /// The `x-cache-namespace` of what [`Stage::pass`] passed on last.
+    pub namespace: Option<Vec<u8>>,
     others: Vec<Worker>,
     clock: VirtualClock,
     load: Arc<Mutex<Load>>,
@@ -97,7 +99,7 @@ impl Stage {
         let load = Arc::new(Mutex::new(Load::default()));
         let simulation = Simulation::new(clock.clone()).upstream("model", model(speed, &clock, &load));
         let worker = all.remove(0);
-        Ok(Self { process, worker, simulation, others: all, clock, load })
+        Ok(Self { process, worker, simulation, namespace: None, others: all, clock, load })
     }
 
     /// Sends a request with its body in one piece.
@@ -154,6 +156,11 @@ impl Stage {
             assert!(outcome.reply().is_none(), "{outcome:?}");
         }
         self.worker.close(stream);
+        self.namespace = passed
+            .iter()
+            .find_map(Outcome::headers)
+            .and_then(|headers| headers.first("x-cache-namespace"))
+            .map(<[u8]>::to_vec);
         passed.iter().flat_map(Outcome::body).collect()
     }
 

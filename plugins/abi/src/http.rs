@@ -132,3 +132,13 @@ pub fn request_body(max: usize) -> Result<Vec<u8>, Refused> {
     }
     sys::buffer(sys::HTTP_REQUEST_BODY, max)
 }
+
+/// Puts `body` in the place of the request's first `replaced` bytes that are buffered. Whoever changes
+/// the length takes `content-length` out of the headers.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not do it.
+pub fn set_request_body(replaced: usize, body: &[u8]) -> Result<(), Refused> {
+    sys::set_buffer(sys::HTTP_REQUEST_BODY, replaced, body)
+}

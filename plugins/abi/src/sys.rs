@@ -60,6 +60,7 @@ imports! {
     fn proxy_get_current_time_nanoseconds(time: *mut u64);
     fn proxy_set_tick_period_milliseconds(period: u32);
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize);
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, replaced: usize, data: *const u8, size: usize);
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize);
     fn proxy_replace_header_map_value(
         map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize,
@@ -151,6 +152,10 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<(), Refused> {
 
 pub(crate) fn buffer(kind: u32, max: usize) -> Result<Vec<u8>, Refused> {
     owned(|data, size| unsafe { import::proxy_get_buffer_bytes(kind, 0, max, data, size) })
+}
+
+pub(crate) fn set_buffer(kind: u32, replaced: usize, data: &[u8]) -> Result<(), Refused> {
+    done(unsafe { import::proxy_set_buffer_bytes(kind, 0, replaced, data.as_ptr(), data.len()) })
 }
 
 pub(crate) fn header_map_pairs(map: u32) -> Result<Vec<u8>, Refused> {

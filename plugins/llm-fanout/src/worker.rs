@@ -14,7 +14,7 @@ use portcullis_abi::{
 };
 use portcullis_core::{Code, header};
 use portcullis_fanout::{
-    Asked, Incoming, Names, Plan, Policy, Refusal, Settings, TenantRule,
+    Asked, Incoming, Names, Plain, Plan, Policy, Refusal, Settings, TenantRule,
     merge::{self, Head},
     share::{Denied, Lease},
 };
@@ -96,6 +96,11 @@ impl Worker {
                 self.metrics.passed.increment();
                 Next::Pass
             }
+            // Without the timer nothing would ever be asked.
+            Ok(Some(_)) if abi::set_tick_period(HURRY).is_err() => {
+                self.refuse(&internal(Refused::UNIMPLEMENTED));
+                Next::Hold
+            }
             Ok(Some(job)) => {
                 self.metrics.requests.increment();
                 self.metrics.questions.add(u32::try_from(job.plan.questions().len()).unwrap_or(u32::MAX));
@@ -107,8 +112,6 @@ impl Worker {
                     state.turns.push_back(stream);
                 }
                 self.metrics.under_way.add(1);
-                // Refused: the next tick or answer makes the calls.
-                let _ = abi::set_tick_period(HURRY);
                 Next::Hold
             }
             Err(refusal) => {
@@ -121,9 +124,22 @@ impl Worker {
     fn admit(&self, stream: u32, size: usize) -> Result<Option<Job>, Refusal> {
         let body = http::request_body(size).map_err(internal)?;
         let (settings, plan) = match Asked::read(&body, &self.policy)? {
-            Asked::Plain => return Ok(None),
+            Asked::Plain if self.policy.plain == Plain::Pass => return Ok(None),
+            Asked::Plain => return self.isolate(&body).map(|()| None),
             Asked::Questions(settings, plan) => (settings, plan),
         };
+        let names = self.names()?;
+        let now = now().map_err(internal)?;
+        self.check_room(stream, &names)?;
+        if let Some(allowance) = self.policy.shares.allowance {
+            let questions = plan.questions().len();
+            shared::charge(&names.slot, questions, allowance, now).map_err(not_charged)?;
+        }
+        self.job(settings, plan, names, now).map(Some)
+    }
+
+    /// What the proven tenant of the effective context is called at the provider.
+    fn names(&self) -> Result<Names, Refusal> {
         let tenant = match (abi::property(TENANT).map_err(internal)?, self.policy.tenant) {
             (Some(tenant), _) if !tenant.is_empty() => tenant,
             (_, TenantRule::Shared) => Vec::new(),
@@ -132,14 +148,18 @@ impl Worker {
                 return Err(Refusal::new(Code::FanoutTenantRequired, reason));
             }
         };
-        let names = self.policy.isolation.names(&tenant);
-        let now = now().map_err(internal)?;
-        self.check_room(stream, &names)?;
-        if let Some(allowance) = self.policy.shares.allowance {
-            let questions = plan.questions().len();
-            shared::charge(&names.slot, questions, allowance, now).map_err(not_charged)?;
+        Ok(self.policy.isolation.names(&tenant))
+    }
+
+    /// Gives a request that goes on the names of its tenant: every change, or it does not go on.
+    fn isolate(&self, body: &[u8]) -> Result<(), Refusal> {
+        let names = self.names()?;
+        let isolated = names.isolate(body)?;
+        http::remove_header(Map::RequestHeaders, b"content-length").map_err(internal)?;
+        for (name, value) in &names.headers {
+            http::set_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes()).map_err(internal)?;
         }
-        self.job(settings, plan, names, now).map(Some)
+        http::set_request_body(body.len(), &isolated).map_err(internal)
     }
 
     fn job(&self, settings: Settings, plan: Plan, names: Names, now: Duration) -> Result<Job, Refusal> {

@@ -117,7 +117,7 @@ codes! {
         "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
     TenantResponseRefused "TENANT_RESPONSE_REFUSED" 502 "The answer to this request cannot be given out."
         "The upstream's response to a tenant's request points at another tenant (a redirect, a cookie, a permission to read it), and the configuration refuses such responses."
-    FanoutInvalid "FANOUT_INVALID" 400 "The request of several questions is not well formed."
+    FanoutInvalid "FANOUT_INVALID" 400 "The request is not well formed."
         "A request with `x_fanout` breaks its contract, asks for more than is allowed, or brings a member that only the gateway may set; `error.param` names the place."
     FanoutTooLarge "FANOUT_TOO_LARGE" 413 "The request is too large."
         "The body is larger than llm-fanout reads, or its shared part times its questions is more than may be sent."

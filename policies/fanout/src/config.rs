@@ -30,6 +30,8 @@ pub struct Policy {
     pub tenant: TenantRule,
     /// What keeps tenants apart at the provider.
     pub isolation: Isolation,
+    /// What becomes of a request without the contract.
+    pub plain: Plain,
     /// What a request may ask for.
     pub limits: Limits,
     /// How long it may take.
@@ -86,6 +88,16 @@ pub enum TenantRule {
     Required,
     /// Everybody; who has no proven tenant shares one.
     Shared,
+}
+
+/// What becomes of a request without the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plain {
+    /// It goes on byte for byte.
+    #[default]
+    Pass,
+    /// It gets the members and headers of its tenant, which has to be proven, and keeps all else.
+    Isolate,
 }
 
 /// What a request may ask for.
@@ -154,6 +166,7 @@ impl Policy {
             provider,
             tenant,
             isolation,
+            plain,
             limits,
             deadlines,
             on_error,
@@ -173,6 +186,10 @@ impl Policy {
                 raw::Tenant::Shared => TenantRule::Shared,
             },
             isolation: isolation.resolve(environment)?,
+            plain: match plain {
+                raw::Plain::Pass => Plain::Pass,
+                raw::Plain::Isolate => Plain::Isolate,
+            },
             deadlines: deadlines.resolve()?,
             on_error: on_error.into(),
             streaming: match streaming {

@@ -11,7 +11,7 @@ use portcullis_core::{
 
 use crate::{
     DEPTH, MEMBER, Plan, Policy, Refusal, Streaming,
-    isolation::OWNED,
+    isolation::refuse_owned,
     plan::{self, Shared},
 };
 
@@ -147,12 +147,7 @@ fn contains(body: &[u8], part: &[u8]) -> bool {
 
 /// What a request of several questions may not have. Takes `stream` out.
 fn check_members(object: &mut Object<'_>, policy: &Policy) -> Result<Option<bool>, Refusal> {
-    for name in OWNED {
-        if object.get(name).is_some() {
-            let reason = "the gateway sets it for the tenant; leave it out";
-            return Err(Refusal::invalid(name, reason));
-        }
-    }
+    refuse_owned(object)?;
     if !matches!(object.get("n"), None | Some(Value::Null | Value::Number("1"))) {
         return Err(Refusal::invalid("n", "each question has one answer; leave it out or say 1"));
     }

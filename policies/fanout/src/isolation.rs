@@ -10,7 +10,10 @@ use core::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use portcullis_core::json::{self, Object};
 use sha2::Sha256;
+
+use crate::{DEPTH, Refusal};
 
 /// Members of a body that name its author or a part of a cache. A client's own are refused.
 pub(crate) const OWNED: [&str; 5] = ["user", "cache_salt", "prompt_cache_key", "safety_identifier", "cache"];
@@ -70,6 +73,42 @@ impl Isolation {
     }
 }
 
+impl Names {
+    /// A body of one question with the members of its tenant at its end, otherwise byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] where the body is no JSON object, or has a member that only the gateway may set.
+    pub fn isolate(&self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let object = json::parse_object_within(body, DEPTH)
+            .map_err(|error| Refusal::invalid(".", alloc::format!("{error}")))?;
+        refuse_owned(&object)?;
+        let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let end = body.iter().rposition(|byte| !space(byte)).unwrap_or_default();
+        let mut out = Vec::from(body.get(..end).unwrap_or_default());
+        let mut members = String::new();
+        for (name, value) in &self.members {
+            if !object.is_empty() || !members.is_empty() {
+                members.push(',');
+            }
+            json::write_string(name, &mut members);
+            members.push(':');
+            json::write_string(value, &mut members);
+        }
+        members.push('}');
+        out.extend_from_slice(members.as_bytes());
+        Ok(out)
+    }
+}
+
+/// Refuses a body that names its author or a part of a cache itself.
+pub(crate) fn refuse_owned(object: &Object<'_>) -> Result<(), Refusal> {
+    match OWNED.into_iter().find(|name| object.get(name).is_some()) {
+        Some(name) => Err(Refusal::invalid(name, "the gateway sets it for the tenant; leave it out")),
+        None => Ok(()),
+    }
+}
+
 impl fmt::Debug for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Isolation")
@@ -99,6 +138,29 @@ mod tests {
             assert_ne!(acme.members, other.members, "{why}");
             assert_ne!(acme.headers, other.headers, "{why}");
             assert_ne!(acme.slot, other.slot, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_plain_body_keeps_its_bytes_and_gets_its_tenants_members() {
+        let isolation = Isolation::new(alloc::vec![1; 32], ["cache_salt".into()].into(), Vec::new());
+        let names = isolation.names(b"acme");
+        let salt = &names.members[0].1;
+        for (body, expected) in [
+            ("{}", alloc::format!("{{\"cache_salt\":\"{salt}\"}}")),
+            (" { \"a\" : 1.50 } \n", alloc::format!(" {{ \"a\" : 1.50 ,\"cache_salt\":\"{salt}\"}}")),
+        ] {
+            assert_eq!(names.isolate(body.as_bytes()).unwrap(), expected.as_bytes());
+        }
+        for (body, place) in [
+            ("", "."),
+            ("[]", "."),
+            ("{\"a\":1", "."),
+            ("{\"a\":1,\"a\":2}", "."),
+            ("{\"cache_\\u0073alt\":\"x\"}", "cache_salt"),
+            ("{\"user\":\"globex\"}", "user"),
+        ] {
+            assert_eq!(names.isolate(body.as_bytes()).unwrap_err().param(), Some(place), "{body}");
         }
     }
 

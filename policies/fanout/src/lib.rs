@@ -44,7 +44,7 @@ mod run;
 pub mod share;
 
 pub use answer::{Answered, Failure, FailureKind, Incoming, Usage};
-pub use config::{Deadlines, Header, Limits, Packing, Policy, Provider, Streaming, TenantRule};
+pub use config::{Deadlines, Header, Limits, Packing, Plain, Policy, Provider, Streaming, TenantRule};
 pub use contract::{Asked, Format, OnError, Settings, Strategy};
 pub use estimate::{Estimate, Latency, tokens_of};
 pub use isolation::{Isolation, Names};

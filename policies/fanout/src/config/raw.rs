@@ -23,6 +23,8 @@ pub(super) struct Config {
     pub(super) tenant: Tenant,
     pub(super) isolation: Isolation,
     #[serde(default)]
+    pub(super) plain: Plain,
+    #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
     pub(super) deadlines: RawDeadlines,
@@ -81,6 +83,14 @@ pub(super) enum Tenant {
     #[default]
     Required,
     Shared,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Plain {
+    #[default]
+    Pass,
+    Isolate,
 }
 
 #[derive(Debug, Deserialize)]
