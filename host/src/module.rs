@@ -22,6 +22,7 @@ pub struct Engine(Arc<EngineParts>);
 
 struct EngineParts {
     engine: wasmtime::Engine,
+    counts: bool,
     linker: Linker<State>,
 }
 
@@ -32,8 +33,22 @@ impl Engine {
     ///
     /// [`HostError::Engine`] when the machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, HostError> {
+        Self::with(false)
+    }
+
+    /// The same, which counts the instructions that modules execute: see
+    /// [`Worker::instructions`](crate::Worker::instructions). Modules run slower for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::new`].
+    pub fn counting() -> Result<Self, HostError> {
+        Self::with(true)
+    }
+
+    fn with(counts: bool) -> Result<Self, HostError> {
         let mut config = Config::new();
-        config.epoch_interruption(true);
+        config.epoch_interruption(true).consume_fuel(counts);
         // Envoy's V8 refuses these two, so a module must not get by with them here.
         config.wasm_wide_arithmetic(false).wasm_memory64(false).wasm_multi_memory(false);
         let engine = wasmtime::Engine::new(&config).map_err(HostError::Engine)?;
@@ -50,7 +65,7 @@ impl Engine {
                 }
             })
             .map_err(|error| HostError::Engine(error.into()))?;
-        Ok(Self(Arc::new(EngineParts { engine, linker })))
+        Ok(Self(Arc::new(EngineParts { engine, counts, linker })))
     }
 }
 
@@ -62,7 +77,10 @@ impl core::fmt::Debug for Engine {
 
 /// A compiled proxy-wasm plugin, ready for any number of VMs. A clone is the same module.
 #[derive(Clone)]
-pub struct Module(InstancePre<State>);
+pub struct Module {
+    pre: InstancePre<State>,
+    counts: bool,
+}
 
 impl Module {
     /// Compiles a module and checks that every import of it is known and that it says its ABI.
@@ -114,7 +132,8 @@ impl Module {
         if !exports("malloc") && !exports("proxy_on_memory_allocate") {
             return Err(HostError::MissingExport("proxy_on_memory_allocate"));
         }
-        engine.0.linker.instantiate_pre(module).map(Self).map_err(|error| {
+        let counts = engine.0.counts;
+        engine.0.linker.instantiate_pre(module).map(|pre| Self { pre, counts }).map_err(|error| {
             match error.downcast_ref::<UnknownImportError>() {
                 Some(unknown) => {
                     let (module, name) = (unknown.module().to_owned(), unknown.name().to_owned());
@@ -126,7 +145,12 @@ impl Module {
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {
-        &self.0
+        &self.pre
+    }
+
+    /// Whether its engine counts instructions.
+    pub(crate) fn counts(&self) -> bool {
+        self.counts
     }
 }
 

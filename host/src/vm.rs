@@ -96,6 +96,9 @@ pub(crate) struct Vm {
 /// A limit that is never reached, and that can be added to any epoch.
 const MAX_EPOCHS: u64 = 1 << 40;
 
+/// More instructions than any VM executes.
+const FUEL: u64 = 1 << 62;
+
 const REQUEST_RESPONSE: [(&str, &str, &str); 2] = [
     ("proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers"),
     ("proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"),
@@ -115,6 +118,9 @@ impl Vm {
         let mut store = Store::new(module.pre().module().engine(), new_state(process, mailbox, plugin));
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(epochs);
+        if module.counts() {
+            store.set_fuel(FUEL).map_err(HostError::Engine)?;
+        }
         let instance = module.pre().instantiate(&mut store);
         let instance = instance.map_err(|error| start_failure(&mut store, "start", &error))?;
         let exports = exports(&mut store, &instance)?;
@@ -139,6 +145,11 @@ impl Vm {
 
     pub(crate) fn trap(&self) -> Option<&Trap> {
         self.trap.as_ref()
+    }
+
+    /// Instructions so far, where the engine counts them.
+    pub(crate) fn instructions(&self) -> Option<u64> {
+        self.store.get_fuel().ok().map(|left| FUEL.saturating_sub(left))
     }
 
     /// `_initialize` and then `main`, or `_start` alone, as Envoy does.

@@ -138,6 +138,14 @@ impl Worker {
         self.replace(filter, &module, plugin)
     }
 
+    /// WebAssembly instructions that the VM of `filter` has executed, from its start on; `None`
+    /// where its module is not of [`Engine::counting`](crate::Engine::counting). The same module
+    /// with the same inputs executes the same number on every machine.
+    #[must_use]
+    pub fn instructions(&self, filter: usize) -> Option<u64> {
+        self.chain.get(filter).and_then(|entry| self.vms.get(&entry.vm)).and_then(Vm::instructions)
+    }
+
     /// What stopped a filter's VM, if something has.
     #[must_use]
     pub fn trap(&self, filter: usize) -> Option<&Trap> {

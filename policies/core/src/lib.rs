@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+pub mod bytes;
 mod code;
 pub mod config;
 mod denial;

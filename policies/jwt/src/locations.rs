@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-use portcullis_core::{Code, Denial, HeaderName};
+use portcullis_core::{Code, Denial, HeaderName, bytes};
 
 use crate::request::Request;
 
@@ -142,7 +142,7 @@ const fn is_scheme_byte(byte: u8) -> bool {
 /// Parameters (`Digest a="b", c="d"`) and JSON have commas too, but nothing after them that looks
 /// like a scheme.
 fn has_second(scheme: &str, value: &[u8]) -> bool {
-    if !value.contains(&b',') {
+    if !bytes::has(value, b',') {
         return false;
     }
     let mut parts = value.split(|byte| *byte == b',').map(scheme_of);
