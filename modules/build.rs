@@ -56,11 +56,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
         fs::write(out.join(file), slim::without_unused_callbacks(&built, SEES_RESPONSES.contains(&file))?)?;
     }
-    build(&root, &target_dir, PROFILE, &POLICIES.map(|(package, ..)| package))?;
+    build(&root, &target_dir, SMALL_PROFILE, &POLICIES.map(|(package, ..)| package))?;
     for (_, file, metadata) in POLICIES {
-        let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
+        let built = fs::read(target_dir.join(TARGET).join(SMALL_PROFILE).join(file))?;
         let metadata = fs::read(root.join(metadata))?;
-        fs::write(out.join(file), kubewarden::with_metadata(built, &metadata))?;
+        fs::write(out.join(file), kubewarden::with_metadata(slim::without_names(&built)?, &metadata))?;
     }
     build(&root, &target_dir, SMALL_PROFILE, &SMALL_PLUGINS.map(|(package, _)| package))?;
     for (_, file) in SMALL_PLUGINS {

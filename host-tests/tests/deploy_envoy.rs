@@ -1,11 +1,14 @@
 //! Every file of `deploy/envoy` as people copy it: Envoy accepts it with the built module beside
-//! it, and the gateway that it describes refuses a request without a token.
+//! it, and the gateway that it describes refuses a request without a token. And the webhook of
+//! `deploy/kubernetes`, over TLS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use portcullis_host_tests::envoy::{self, Envoy};
 use portcullis_host_tests::loopback::{Reply, Request};
+use serde_json::{Value, json};
 
 /// A copy of `deploy/envoy` with the modules where the files say they are.
 fn copy() -> tempfile::TempDir {
@@ -136,4 +139,61 @@ fn the_gateway_with_a_discovered_filter_asks_for_a_token() {
 
     assert_missing_token(&call(&envoy, "/orders"));
     assert_eq!(envoy.stat("extension_config_discovery.http_filter.jwt-auth.config_reload").unwrap(), 1);
+}
+
+/// `deploy/kubernetes/envoy.yaml` with the folders of the cluster in `folder`.
+fn webhook(folder: &Path) -> PathBuf {
+    copy_files(&deploy().join("../kubernetes"), folder);
+    fs::write(folder.join("image-admission.wasm"), portcullis_modules::IMAGE_ADMISSION.wasm).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
+    fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let here = folder.to_str().unwrap();
+    for name in ["envoy.yaml", "certificate.yaml"] {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let text = text
+            .replace("{address: 127.0.0.1, port_value: 9901}", "{address: 127.0.0.1, port_value: 0}")
+            .replace("{address: 0.0.0.0, port_value: 8443}", "{address: 127.0.0.1, port_value: 0}")
+            .replace("/etc/ssl/certs/ca-certificates.crt", &format!("{here}/tls.crt"));
+        let text = ["/etc/portcullis", "/etc/tls", "/modules"]
+            .iter()
+            .fold(text, |text, folder| text.replace(folder, here));
+        fs::write(folder.join(name), text).unwrap();
+    }
+    folder.join("envoy.yaml")
+}
+
+#[test]
+fn the_webhook_of_kubernetes_answers_reviews_over_tls() {
+    let Some(binary) = envoy::binary_unless_skipped() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = webhook(folder.path());
+    envoy::validate(&binary, &file, folder.path()).unwrap();
+    let envoy = Envoy::start_file(&binary, &file, folder.path()).unwrap();
+
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "u1", "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "namespace": "shop", "operation": "CREATE",
+            "object": {
+                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "app" },
+                "spec": { "containers": [{ "name": "app", "image": "docker.io/library/nginx:1" }] },
+            },
+        },
+    });
+    // TLS as the API server speaks it, with the certificate that it was given.
+    let call = "import ssl, sys, urllib.request as r\n\
+        print(r.urlopen(r.Request(sys.argv[1], sys.argv[3].encode()), context=ssl.create_default_context(cafile=sys.argv[2])).read().decode())";
+    let url = format!("https://localhost:{}/validate", envoy.address("webhook").port());
+    let output = Command::new("python3")
+        .args(["-c", call, &url, folder.path().join("tls.crt").to_str().unwrap(), &review.to_string()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u1"), &json!(false)));
+    let message = answer["response"]["status"]["message"].as_str().unwrap();
+    assert!(message.contains("NO_RULE") && message.contains("docker.io/library/nginx:1"), "{message}");
 }

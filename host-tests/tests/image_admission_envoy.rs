@@ -7,63 +7,23 @@ mod conformance;
 mod registry;
 #[path = "image_admission/stage.rs"]
 mod stage;
+#[path = "image_admission/webhook.rs"]
+mod webhook;
 
 use std::{
-    fs,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use portcullis_host_tests::{
-    envoy::{
-        self, Envoy,
-        config::{Bootstrap, Listener, wasm},
-    },
-    loopback::{Answer, Connection, Request, Service},
-};
+use portcullis_host_tests::loopback::{Answer, Service};
 use portcullis_mini_sigstore::{Identity, Image, Layout, Log, Signing, Sigstore, Upload, Version};
 use registry::Registry;
 use serde_json::{Value, json};
+use webhook::Webhook;
 
 const HOST: &str = "r.example";
-
-/// Envoy with the filter; the folder has the module that Envoy reads.
-struct Webhook {
-    envoy: Envoy,
-    _folder: tempfile::TempDir,
-}
-
-impl Webhook {
-    /// Nothing where tests in Envoy are skipped.
-    fn start(configuration: &Value, registry: Option<&Service>) -> Result<Option<Self>> {
-        let Some(binary) = envoy::binary_unless_skipped() else { return Ok(None) };
-        let folder = tempfile::tempdir()?;
-        let module = folder.path().join("image-admission.wasm");
-        fs::write(&module, portcullis_modules::IMAGE_ADMISSION.wasm)?;
-        let mut filter = wasm("image-admission", &module, configuration);
-        // The body is read while the headers are held.
-        filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
-        let mut bootstrap =
-            Bootstrap::new().listener(Listener::new("webhook").filter(filter).direct(500, "passed"));
-        if let Some(registry) = registry {
-            bootstrap = bootstrap.cluster("registry", registry.address());
-        }
-        let envoy = Envoy::start(&binary, &bootstrap.into_value())?;
-        Ok(Some(Self { envoy, _folder: folder }))
-    }
-
-    fn ask(&self, review: &Value) -> Result<Value> {
-        let request = Request::new("POST", "/validate")
-            .header("host", "webhook")
-            .header("content-type", "application/json")
-            .body(review.to_string());
-        let reply = Connection::open(self.envoy.address("webhook"))?.call(&request)?;
-        ensure!(reply.status == 200, "answered {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
-        reply.json()
-    }
-}
 
 fn sigstore() -> Sigstore {
     Sigstore::new([9; 32])
@@ -113,7 +73,7 @@ fn signed_images_run_and_others_do_not() -> Result<()> {
     let image = push(&mut registry, "app");
     registry.push(&format!("{HOST}/acme/bare"), &Upload::image(&Image::new("bare"), "1"));
     let service = serve(Arc::new(Mutex::new(registry)), Duration::ZERO)?;
-    let Some(webhook) = Webhook::start(&configuration(), Some(&service))? else { return Ok(()) };
+    let Some(webhook) = Webhook::start(&configuration(), Some(service.address()))? else { return Ok(()) };
     let app = format!("{HOST}/acme/app:1");
     let answer = webhook.ask(&stage::review(std::slice::from_ref(&app), None))?;
     ensure!(answer["response"]["allowed"] == true, "{answer:#}");
@@ -127,7 +87,8 @@ fn signed_images_run_and_others_do_not() -> Result<()> {
 }
 
 #[test]
-fn reads_of_twenty_images_are_parallel() -> Result<()> {
+fn reads_of_twenty_images_are_parallel_and_others_are_served_meanwhile() -> Result<()> {
+    const DELAY: Duration = Duration::from_millis(700);
     let mut registry = Registry::new(Layout::Referrers);
     let images: Vec<String> = (0..20)
         .map(|number| {
@@ -135,18 +96,39 @@ fn reads_of_twenty_images_are_parallel() -> Result<()> {
             format!("{HOST}/acme/app{number}:1")
         })
         .collect();
-    let service = serve(Arc::new(Mutex::new(registry)), Duration::from_millis(100))?;
+    let arrivals = Arc::new(Mutex::new(Vec::new()));
+    let (record, registry) = (Arc::clone(&arrivals), Mutex::new(registry));
+    let service = Service::start(move |seen| {
+        record.lock().unwrap().push(Instant::now());
+        let (status, body) = stage::respond(&registry.lock().unwrap(), HOST, &seen.target);
+        Answer { body, ..Answer::status(status) }.after(DELAY)
+    })?;
     let mut configuration = configuration();
     configuration["limits"]["deadline_ms"] = json!(25_000);
-    let Some(webhook) = Webhook::start(&configuration, Some(&service))? else { return Ok(()) };
+    let Some(webhook) = Webhook::start(&configuration, Some(service.address()))? else { return Ok(()) };
     let start = Instant::now();
-    let answer = webhook.ask(&stage::review(&images, None))?;
+    let answer = thread::scope(|scope| -> Result<Value> {
+        let twenty = scope.spawn(|| webhook.ask(&stage::review(&images, None)));
+        // The only worker answers others all the while.
+        let mut served = 0;
+        while !twenty.is_finished() {
+            let other = webhook.ask(&stage::review(&["other.example/x".to_owned()], None))?;
+            assert_eq!(other["response"]["allowed"], false);
+            served += usize::from(!twenty.is_finished());
+        }
+        println!("{served} other reviews were answered meanwhile");
+        assert!(served >= 20, "{served} other reviews were answered meanwhile");
+        twenty.join().unwrap()
+    })?;
     ensure!(answer["response"]["allowed"] == true, "{answer:#}");
     assert_eq!(stage::patch(&answer)?.len(), 20);
-    let reads = service.seen().len();
-    // One after the other they would take a tenth of a second each. The time is shown, not judged.
-    println!("{reads} reads of 100 ms took {:?}", start.elapsed());
-    assert!(reads >= 120, "{reads} reads");
+    let arrivals = arrivals.lock().unwrap();
+    println!("{} reads of {DELAY:?} took {:?}", arrivals.len(), start.elapsed());
+    assert!(arrivals.len() >= 120, "{} reads", arrivals.len());
+    // What arrives before the first answer can have been given waits for no answer.
+    let first = arrivals[0];
+    let at_once = arrivals.iter().filter(|arrival| arrival.duration_since(first) < DELAY).count();
+    assert!(at_once >= 20, "{at_once} reads came before the first was answered");
     Ok(())
 }
 
@@ -154,7 +136,7 @@ fn reads_of_twenty_images_are_parallel() -> Result<()> {
 fn a_registry_that_does_not_answer_ends_in_a_denial_and_holds_nobody_up() -> Result<()> {
     let registry = Arc::new(Mutex::new(Registry::new(Layout::Referrers)));
     let service = serve(registry, Duration::from_secs(20))?;
-    let Some(webhook) = Webhook::start(&configuration(), Some(&service))? else { return Ok(()) };
+    let Some(webhook) = Webhook::start(&configuration(), Some(service.address()))? else { return Ok(()) };
     thread::scope(|scope| -> Result<()> {
         let slow = scope.spawn(|| webhook.ask(&stage::review(&[format!("{HOST}/acme/app:1")], None)));
         let other = webhook.ask(&stage::review(&["other.example/x".to_owned()], None))?;

@@ -1,6 +1,12 @@
 //! The signature policy as Kubewarden runs it: settings, verdicts, mutation, and the registry by the
 //! host's `oci` capabilities.
 
+#[path = "../../policies/signature/tests/common/conformance.rs"]
+mod conformance;
+#[path = "../../policies/signature/tests/common/registry.rs"]
+mod registry;
+#[path = "image_admission/stage.rs"]
+mod stage;
 #[path = "kubewarden/wapc.rs"]
 mod wapc;
 
@@ -241,4 +247,30 @@ fn what_cannot_be_read_is_refused_and_never_traps() {
     let payload = json!({ "request": pod("not an image", None), "settings": settings("none") });
     assert_eq!(call("validate", &payload, no_host()).0["accepted"], false);
     assert_eq!(call("validate", &json!([]), no_host()).0["accepted"], false);
+}
+
+#[test]
+fn every_conformance_case_is_judged_as_it_must_be() -> anyhow::Result<()> {
+    let Some(cases) = stage::cases() else { return Ok(()) };
+    let settings = json!({ "policy": cases.configuration["policy"], "registry": "none" });
+    assert!(cases.reviews.len() >= 44, "{} cases are there", cases.reviews.len());
+    for (name, review, expected) in &cases.reviews {
+        let payload = json!({ "request": review["request"], "settings": settings }).to_string();
+        let (answer, called) = guest().call("validate", payload.as_bytes(), stage::NOW, no_host()).unwrap();
+        let answer: Value = serde_json::from_slice(&answer.unwrap())?;
+        // Kubewarden's answer in the words of Kubernetes', which the other hosts give.
+        let response = json!({
+            "allowed": answer["accepted"], "auditAnnotations": answer["audit_annotations"],
+            "status": { "message": answer["message"] },
+        });
+        stage::check(name, &json!({ "response": response }), expected)?;
+        assert_eq!(called, Vec::<String>::new(), "{name}");
+    }
+    // The one with a broken root is refused with the settings.
+    let broken = conformance::cases().into_iter().flatten();
+    let broken = broken.into_iter().find(|case| case.expected.as_str() == "TRUST_ROOT_INVALID").unwrap();
+    let answer = call("validate_settings", &json!({ "policy": broken.policy }), no_host()).0;
+    assert_eq!(answer["valid"], false);
+    assert!(answer["message"].as_str().unwrap().starts_with("settings.policy.roots.root"), "{answer:#}");
+    Ok(())
 }

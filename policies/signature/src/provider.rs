@@ -174,7 +174,7 @@ fn rsa_key(der: &[u8]) -> Option<rsa::PublicKey> {
 }
 
 /// The contents of a DER element with `tag`, and what is after it.
-fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = der.split_first()?;
     if *first != tag {
         return None;

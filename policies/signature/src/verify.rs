@@ -2,6 +2,7 @@
 //! the signer is the right one.
 
 mod failure;
+mod issuer;
 mod key;
 mod legacy;
 
@@ -188,7 +189,7 @@ pub(crate) fn bundle(bundle: &Bundle, subject: Subject<'_>, trust: Trust<'_>) ->
     .map_err(|error| reason(&error))?;
     let identity = match trust {
         Trust::Key(rule, _) => Identity::Key(rule.fingerprint),
-        Trust::Root(_) => certificate(&result)?,
+        Trust::Root(_) => certificate(&result, bundle)?,
     };
     Ok(Fact {
         identity,
@@ -211,7 +212,7 @@ fn certificate_policy(bundle: &Bundle, root: &Root) -> VerificationPolicy {
     policy
 }
 
-fn certificate(result: &VerificationResult) -> Result<Identity, Reason> {
+fn certificate(result: &VerificationResult, bundle: &Bundle) -> Result<Identity, Reason> {
     let malformed = |what: &str| {
         Reason::new(ReasonCode::CertificateMalformed, format!("the signing certificate has no {what}"))
     };
@@ -220,6 +221,11 @@ fn certificate(result: &VerificationResult) -> Result<Identity, Reason> {
     }
     let subject = result.identity().ok_or_else(|| malformed("subject that is an e-mail address or a URI"))?;
     let issuer = result.issuer().ok_or_else(|| malformed("OIDC issuer"))?;
+    let der = bundle.signing_certificate().ok_or_else(|| malformed("bytes"))?;
+    if !issuer::is_the_only_one(issuer, der.as_bytes()) {
+        let message = format!("the signing certificate names another OIDC issuer beside `{issuer}`");
+        return Err(Reason::new(ReasonCode::CertificateMalformed, message));
+    }
     let info = result.certificate().ok_or_else(|| malformed("contents"))?;
     Ok(Identity::Certificate {
         issuer: issuer.to_owned(),

