@@ -1,7 +1,7 @@
 // Times one verification of a bundle: this package beside sigstore-js, in turn, in one process.
 //   node bench.mjs PACKAGE FOLDER
-// FOLDER is a folder of Sigstore's conformance cases (`shared/sigstore-conformance`, or `test/assets/bundle-verify`
-// of sigstore-conformance) with the public-good root as `trusted_root_public_good.json`. sigstore-js is found
+// FOLDER has Sigstore's conformance cases (`test/assets/bundle-verify` of sigstore-conformance), and beside
+// them their artifact as `a.txt` and the public-good root as `trusted_root_public_good.json`. sigstore-js is found
 // as any package is: npm install @sigstore/verify@4.1.3 @sigstore/bundle@5.0.1 @sigstore/protobuf-specs@0.5.2
 // in the current folder.
 import { existsSync, readFileSync } from "node:fs";
