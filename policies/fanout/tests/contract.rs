@@ -305,3 +305,19 @@ fn a_damaged_request_is_refused_or_whole() {
     }
     assert!(taken > 1000, "{taken}");
 }
+
+/// A default gives way to what is configured, and is not contradicted by it.
+#[test]
+fn one_setting_alone_is_a_whole_configuration() {
+    for change in [
+        json!({"limits": {"requests": 2}}),
+        json!({"limits": {"question_tokens": 100_000}}),
+        json!({"limits": {"question_tokens": 10}}),
+        json!({"limits": {"request_bytes": 16_777_216}}),
+        json!({"limits": {"questions": 256}}),
+        json!({"deadlines": {"total": "5s"}}),
+        json!({"allowance": {"questions": 1, "per": "1m"}}),
+    ] {
+        policy(&change);
+    }
+}

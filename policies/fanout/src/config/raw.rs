@@ -229,7 +229,12 @@ impl RawLimits {
         let questions = within("limits.questions", self.questions.unwrap_or(20), 1, 256)?;
         let question_tokens =
             within("limits.question_tokens", self.question_tokens.unwrap_or(4096), 1, 10_000_000)?;
-        let tokens = within("limits.tokens", self.tokens.unwrap_or(32_768), question_tokens, 100_000_000)?;
+        let tokens = within(
+            "limits.tokens",
+            self.tokens.unwrap_or(question_tokens.max(32_768)),
+            question_tokens,
+            100_000_000,
+        )?;
         let default = self.default_tokens.unwrap_or(question_tokens.min(1024));
         let request_bytes =
             within("limits.request_bytes", self.request_bytes.unwrap_or(MIB), 1024, 16 * MIB)?;
@@ -258,7 +263,10 @@ impl RawLimits {
 impl RawDeadlines {
     pub(super) fn resolve(self) -> Resolved<Deadlines> {
         let total = span("deadlines.total", self.total, 60, 3600)?;
-        let call = span("deadlines.call", self.call, 30, 3600)?;
+        let call = match self.call {
+            None => total.min(Duration::from_secs(30)),
+            given => span("deadlines.call", given, 30, 3600)?,
+        };
         if call > total {
             return Err(ConfigError::new("deadlines.call", "longer than `deadlines.total`"));
         }
@@ -306,7 +314,8 @@ impl Latency {
 
 pub(super) fn shares(share: &Share, allowance: Option<&RawAllowance>, limits: &Limits) -> Resolved<Shares> {
     let parallel = within("share.parallel", share.parallel.unwrap_or(limits.parallel), 1, 256)?;
-    let requests = within("share.requests", share.requests.unwrap_or(8), 1, limits.requests)?;
+    let requests =
+        within("share.requests", share.requests.unwrap_or(limits.requests.min(8)), 1, limits.requests)?;
     let allowance = allowance.map(|raw| {
         let most = 1_000_000_000;
         let questions = within("allowance.questions", raw.questions, 1, most)?;
