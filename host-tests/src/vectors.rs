@@ -21,11 +21,20 @@ fn folder() -> Option<PathBuf> {
 ///
 /// The folder is there and the document is not, or it is not JSON.
 pub fn json(path: &str) -> Result<Option<Value>> {
+    text(path)?.map(|text| Ok(serde_json::from_str(&text)?)).transpose()
+}
+
+/// The text at `path` in the vectors' folder; `None`, with a line that says so, where there is no
+/// such folder.
+///
+/// # Errors
+///
+/// The folder is there and the text is not.
+pub fn text(path: &str) -> Result<Option<String>> {
     let Some(folder) = folder() else {
         eprintln!("did not run: the vectors {path} (set PORTCULLIS_VECTORS to their folder)");
         return Ok(None);
     };
     let path = folder.join(path);
-    let text = fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    Ok(Some(serde_json::from_slice(&text)?))
+    fs::read_to_string(&path).map(Some).with_context(|| format!("failed to read `{}`", path.display()))
 }
