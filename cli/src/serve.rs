@@ -1,5 +1,7 @@
 //! `portcullis serve`: the gateway in front of a real upstream.
 
+mod watch;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -14,6 +16,10 @@ use crate::{
 ///
 /// The plugins run in the embedded host, with the semantics that they have in Envoy. SIGTERM and
 /// SIGINT end it: no new connections, requests under way finish within `drain`.
+///
+/// The configuration and every file that it names are watched: a change is taken up as a whole, for
+/// the requests that come; those under way end as they began. A change that is refused is told of,
+/// and what was in force stays in force. SIGHUP asks for the same at once.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Example:
@@ -61,9 +67,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
         let drain = settings.drain;
-        let running = gateway::Running::start(settings, chain).await?;
+        let process = chain.process();
+        let running = gateway::Running::start(&settings, chain).await?;
         eprintln!("listening on http://{}", running.address());
-        gateway::signal().await?;
+        let mut watch = watch::Watch::new(&arguments.config, &settings, process);
+        tokio::select! {
+            ended = gateway::signal() => ended?,
+            never = watch.follow(&running, settings) => match never? {},
+        }
         eprintln!("ending: requests under way have {}", humantime::format_duration(drain));
         running.end().await;
         Ok(Answer::Yes)

@@ -258,3 +258,114 @@ fn http2_without_tls_is_served() {
     assert!(head.starts_with("GET /two?x HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("host: api.example\r\n") && head.contains("x-a: 1\r\n"), "{head}");
 }
+
+/// A file beside `path` that is renamed onto it.
+fn replace(path: &std::path::Path, bytes: impl AsRef<[u8]>) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
+
+#[test]
+fn a_changed_file_is_swapped_under_load_and_a_broken_one_changes_nothing() {
+    const REFUSE: &str = r#"
+      (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "proxy_abi_version_0_2_1"))
+      (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                           (i32.const 0) (i32.const 0) (i32.const -1)))
+        (i32.const 1))
+    "#;
+    let trap = r#"(memory (export "memory") 1)
+      (func (export "proxy_abi_version_0_2_1"))
+      (func (export "proxy_on_configure") (param i32 i32) (result i32) unreachable)"#;
+    let upstream = mirror();
+    let sound = |module: &str| {
+        format!(
+            "listen: 127.0.0.1:0\nworkers: 2\nupstream: {{address: '{upstream}', timeout: 5s}}\n\
+             plugins: [{{name: guest, module: {module}}}]\n"
+        )
+    };
+    let mut place = None;
+    let gateway = Gateway::start(|folder| {
+        place = Some(folder.to_owned());
+        for (name, text) in [
+            ("pass.wasm", common::module(PASS)),
+            ("refuse.wasm", format!("(module {REFUSE})")),
+            ("trap.wasm", format!("(module {trap})")),
+        ] {
+            std::fs::write(folder.join(name), wat::parse_str(text).unwrap()).unwrap();
+        }
+        std::fs::write(folder.join("cut.wasm"), &std::fs::read(folder.join("pass.wasm")).unwrap()[..40])
+            .unwrap();
+        sound("pass.wasm")
+    });
+    let folder = place.unwrap();
+    let config = folder.join("gateway.yaml");
+    let end = std::sync::atomic::AtomicBool::new(false);
+    let ask = |stream: &mut std::net::TcpStream| {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let head = String::from_utf8(read_until(stream, "\r\n\r\n")).unwrap();
+        let length = head
+            .to_ascii_lowercase()
+            .split_once("content-length: ")
+            .map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse::<usize>().unwrap());
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        status(&head).to_owned()
+    };
+    let until = |wanted: &str| {
+        let deadline = Instant::now() + common::PATIENCE;
+        while ask(&mut gateway.connect()) != wanted {
+            assert!(Instant::now() < deadline, "never {wanted}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+
+    let asked = thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut stream = gateway.connect();
+            let mut asked = 0;
+            while !end.load(std::sync::atomic::Ordering::SeqCst) {
+                let status = ask(&mut stream);
+                assert!(matches!(status.as_str(), "200" | "403"), "{status}");
+                asked += 1;
+                thread::sleep(Duration::from_millis(2));
+            }
+            asked
+        });
+        for round in 0..3 {
+            replace(&config, sound("refuse.wasm"));
+            until("403");
+            for broken in [
+                sound("cut.wasm"),
+                sound("trap.wasm"),
+                sound("missing.wasm"),
+                format!("{}more: 1\n", sound("pass.wasm")),
+                "listen: [".into(),
+                sound("pass.wasm").replace(":0\n", ":1\n"),
+            ] {
+                replace(&config, broken);
+                gateway.wait_for_line("refused, what was in force stays in force");
+                assert_eq!(ask(&mut gateway.connect()), "403");
+            }
+            replace(&config, sound("pass.wasm"));
+            until("200");
+            // The module itself changes, and the configuration does not.
+            if round == 0 {
+                let pass = std::fs::read(folder.join("pass.wasm")).unwrap();
+                replace(&folder.join("pass.wasm"), std::fs::read(folder.join("refuse.wasm")).unwrap());
+                until("403");
+                replace(&folder.join("pass.wasm"), pass);
+                until("200");
+            }
+        }
+        end.store(true, std::sync::atomic::Ordering::SeqCst);
+        client.join().unwrap()
+    });
+
+    assert!(asked > 100, "{asked}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+}

@@ -68,7 +68,7 @@ impl World {
         let module = portcullis_modules::JWT_AUTH;
         let settings = Settings::on_loopback(port, upstream, clusters, module, &configuration);
         let chain = Chain::prepare(&settings)?;
-        let gateway = Running::start(settings, chain).await?;
+        let gateway = Running::start(&settings, chain).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
         Ok(Self { issuer, upstream, keys, now, gateway })
     }

@@ -11,6 +11,7 @@ use super::{cluster::Caller, config::Settings, worker::Worker};
 pub(crate) struct Chain {
     workers: Vec<HostWorker>,
     filters: usize,
+    process: Process,
 }
 
 impl Chain {
@@ -20,14 +21,27 @@ impl Chain {
     ///
     /// What a plugin said against its configuration, with the plugin's place in the document.
     pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<Self> {
+        Self::prepare_in(&process(settings), settings)
+    }
+
+    /// What the workers share, for the chain that follows this one.
+    pub(crate) fn process(&self) -> Process {
+        self.process.clone()
+    }
+
+    /// [`Chain::prepare`] with what the workers of another chain share: key sets, spent quotas. What
+    /// they share is bound to the issuers and clusters that it is from, so it is as good for these.
+    pub(crate) fn prepare_in(process: &Process, settings: &Settings) -> anyhow::Result<Self> {
+        for cluster in settings.clusters.keys() {
+            process.add_cluster(cluster);
+        }
         let engine = Engine::new()?;
         let modules = settings.plugins.iter().enumerate().map(|(at, plugin)| {
             Module::compile(&engine, &plugin.wasm).with_context(|| format!("`plugins[{at}]`"))
         });
         let modules: Vec<Module> = modules.collect::<anyhow::Result<_>>()?;
-        let process = process(settings);
         let workers = (0..settings.workers.get()).map(|_| {
-            let mut worker = HostWorker::new(&process);
+            let mut worker = HostWorker::new(process);
             for (at, (plugin, module)) in settings.plugins.iter().zip(&modules).enumerate() {
                 let plugin = Plugin::new(&plugin.name).configuration(plugin.configuration.clone());
                 worker.add(module, plugin).with_context(|| format!("`plugins[{at}]`"))?;
@@ -35,12 +49,12 @@ impl Chain {
             Ok(worker)
         });
         let workers = workers.collect::<anyhow::Result<_>>()?;
-        Ok(Self { workers, filters: modules.len() })
+        Ok(Self { workers, filters: modules.len(), process: process.clone() })
     }
 
     /// Gives every worker its thread.
     pub(super) fn into_workers(self, caller: &Caller) -> anyhow::Result<Vec<Worker>> {
-        let Self { workers, filters } = self;
+        let Self { workers, filters, .. } = self;
         let spawned = workers.into_iter().enumerate().map(|(at, worker)| {
             Worker::spawn(worker, filters, caller.clone(), at).context("start a worker's thread")
         });

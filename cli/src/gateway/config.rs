@@ -165,6 +165,8 @@ pub(crate) struct Settings {
     pub(crate) plugins: Vec<Plugin>,
     pub(crate) limits: Limits,
     pub(crate) drain: Duration,
+    /// What it was read from, beside the document itself.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// A plugin with its bytes.
@@ -187,6 +189,12 @@ impl Config {
         if plugins.is_empty() {
             bail!("`plugins`: empty: every request would pass; name at least one");
         }
+        let mut files: Vec<PathBuf> = plugins
+            .iter()
+            .flat_map(|plugin| [&plugin.module, &plugin.config_file])
+            .flatten()
+            .map(|file| folder.join(file))
+            .collect();
         let plugins = plugins
             .into_iter()
             .enumerate()
@@ -195,11 +203,12 @@ impl Config {
         for cluster in clusters.values_mut() {
             if let Some(file) = cluster.tls.as_mut().and_then(|tls| tls.ca_file.as_mut()) {
                 *file = folder.join(&*file);
+                files.push(file.clone());
             }
         }
         let workers =
             workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        Ok(Settings { listen, workers, upstream, clusters, plugins, limits, drain: drain.0 })
+        Ok(Settings { listen, workers, upstream, clusters, plugins, limits, drain: drain.0, files })
     }
 }
 
@@ -257,6 +266,7 @@ impl Settings {
             }],
             limits: Limits::default(),
             drain: default_drain().0,
+            files: Vec::new(),
         }
     }
 }

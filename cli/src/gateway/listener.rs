@@ -12,7 +12,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::{Shared, exchange};
+use super::{Current, exchange};
 
 /// How long a client may take for a request's head, and stay silent between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,12 +25,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Takes connections until `stopped`, then waits for the requests under way, at most for `drain`.
 pub(super) async fn run(
     socket: TcpListener,
-    shared: Arc<Shared>,
+    current: Arc<Current>,
+    connections: usize,
     mut stopped: watch::Receiver<bool>,
     drain: Duration,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(shared.limits.connections.get()));
+    let places = Arc::new(Semaphore::new(connections));
     let builder = builder();
     loop {
         let accepted = tokio::select! {
@@ -42,8 +43,8 @@ pub(super) async fn run(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let shared = Arc::clone(&shared);
-        let service = service_fn(move |request| exchange::answer(Arc::clone(&shared), peer, request));
+        let current = Arc::clone(&current);
+        let service = service_fn(move |request| exchange::answer(current.get(), peer, request));
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

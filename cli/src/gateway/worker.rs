@@ -26,12 +26,26 @@ use super::cluster::Caller;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) enum Command {
-    Open { stream: u64, info: StreamInfo, ports: Ports },
-    Piece { stream: u64, direction: Direction, piece: Piece },
-    Close { stream: u64 },
-    CallDone { call: CallId, answer: Result<CallResponse, CallFailure> },
+    Open {
+        stream: u64,
+        info: StreamInfo,
+        ports: Ports,
+    },
+    Piece {
+        stream: u64,
+        direction: Direction,
+        piece: Piece,
+    },
+    Close {
+        stream: u64,
+    },
+    CallDone {
+        call: CallId,
+        answer: Result<CallResponse, CallFailure>,
+    },
     Wake,
-    Stop,
+    /// No stream will be opened any more: the end comes with that of the last one.
+    Retire,
 }
 
 /// What a stream hears from its worker. Dropped when the stream is over.
@@ -90,6 +104,7 @@ impl Worker {
                 });
             }),
             restart_at: None,
+            retired: false,
         };
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || thread.run())?;
         Ok(Self { commands, next: AtomicU64::new(1) })
@@ -106,9 +121,12 @@ impl Worker {
         let stream = Stream { id, commands: self.commands.clone() };
         Some(Opened { stream, request: request_out, response: response_out, finale: finale_out })
     }
+}
 
-    pub(super) fn stop(&self) {
-        drop(self.commands.send(Command::Stop));
+/// Whoever opens a stream holds the worker meanwhile, so this comes after every stream.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.commands.send(Command::Retire));
     }
 }
 
@@ -148,16 +166,18 @@ struct Thread {
     streams: HashMap<StreamId, Ports>,
     call: Box<dyn Fn(portcullis_host::OutgoingCall) + Send>,
     restart_at: Option<Instant>,
+    retired: bool,
 }
 
 impl Thread {
     fn run(mut self) {
         loop {
             self.settle();
-            match self.next_command() {
-                Some(Command::Stop) => break,
-                Some(command) => self.obey(command),
-                None => {}
+            if self.retired && self.ids.is_empty() {
+                break;
+            }
+            if let Some(command) = self.next_command() {
+                self.obey(command);
             }
             if self.worker.has_work() {
                 let events = self.worker.poll();
@@ -167,7 +187,7 @@ impl Thread {
     }
 
     /// The next command, or `None` when a tick or a restart is due. The senders live as long as
-    /// this thread, because it holds one itself: the end is [`Command::Stop`].
+    /// this thread, because it holds one itself: the end begins with [`Command::Retire`].
     fn next_command(&mut self) -> Option<Command> {
         let now = self.worker.process().clock().monotonic();
         let tick = self.worker.next_tick().map(|due| due.saturating_sub(now));
@@ -176,9 +196,9 @@ impl Thread {
             Some(wait) => match self.inbox.recv_timeout(wait) {
                 Ok(command) => Some(command),
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
-                Err(mpsc::RecvTimeoutError::Disconnected) => Some(Command::Stop),
+                Err(mpsc::RecvTimeoutError::Disconnected) => Some(Command::Retire),
             },
-            None => Some(self.inbox.recv().unwrap_or(Command::Stop)),
+            None => Some(self.inbox.recv().unwrap_or(Command::Retire)),
         }
     }
 
@@ -200,7 +220,8 @@ impl Thread {
                 let events = self.worker.complete_call(call, answer);
                 self.publish(events);
             }
-            Command::Wake | Command::Stop => {}
+            Command::Retire => self.retired = true,
+            Command::Wake => {}
         }
     }
 

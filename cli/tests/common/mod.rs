@@ -29,6 +29,11 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// The text of a module of this guest.
+pub fn module(guest: &str) -> String {
+    format!("(module {GUEST} {guest})")
+}
+
 const GUEST: &str = r#"
   (import "env" "proxy_get_header_map_value" (func $value (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
@@ -65,6 +70,7 @@ pub const HOLD: &str = r#"
 pub struct Gateway {
     pub address: SocketAddr,
     child: Child,
+    lines: std::sync::Mutex<std::sync::mpsc::Receiver<String>>,
     _folder: tempfile::TempDir,
 }
 
@@ -93,8 +99,16 @@ impl Gateway {
                 line.strip_prefix("listening on http://").map(|address| address.parse().unwrap())
             });
         // The pipe must be read on, or the gateway would wait for room in it.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-        Self { address: address.expect("the gateway did not start"), child, _folder: folder }
+        let (said, heard) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+                // Nobody needs to listen.
+                let _ = said.send(line);
+            }
+        });
+        let lines = std::sync::Mutex::new(heard);
+        Self { address: address.expect("the gateway did not start"), child, lines, _folder: folder }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -108,6 +122,12 @@ impl Gateway {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Reads what the gateway says until a line contains `text`.
+    pub fn wait_for_line(&self, text: &str) {
+        let lines = self.lines.lock().unwrap();
+        while !lines.recv_timeout(PATIENCE).expect("the gateway does not say it").contains(text) {}
     }
 
     pub fn signal(&self, name: &str) {
