@@ -51,6 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     add_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = target_dir(&out)?;
+    let policies = POLICIES.map(|(package, file, _)| (package, file));
+    for (package, file) in PLUGINS.into_iter().chain(policies).chain(SMALL_PLUGINS) {
+        fs::write(out.join(format!("{file}.crates")), crates(&root, package)?)?;
+    }
     build(&root, &target_dir, PROFILE, &PLUGINS.map(|(package, _)| package))?;
     for (_, file) in PLUGINS {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
@@ -95,13 +99,58 @@ fn add_target() -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// What is linked into a module: a line for each crate, with its version and licence.
+fn crates(root: &Path, package: &str) -> Result<String, Box<dyn Error>> {
+    let mut cargo = cargo(root);
+    cargo.args(["tree", "--locked", "--target", TARGET, "--edges", "normal", "--prefix", "none"]);
+    cargo.args(["--format", "{p}|{l}", "--package", package]);
+    let output = cargo.output()?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the crates of `{package}` cannot be listed:\n{reason}").into());
+    }
+    let mut lines = std::collections::BTreeSet::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let (crate_, licence) = line.split_once('|').ok_or("a crate without a licence's place")?;
+        let mut words = crate_.split(' ');
+        let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+        // A macro's code is not in the module.
+        if !words.any(|word| word == "(proc-macro)") {
+            let version = version.trim_start_matches('v');
+            lines.insert(format!("{name} {version} {}\n", licence.trim_end_matches(" (*)")));
+        }
+    }
+    Ok(lines.into_iter().collect())
+}
+
 fn build(root: &Path, target_dir: &Path, profile: &str, packages: &[&str]) -> Result<(), Box<dyn Error>> {
-    let mut cargo = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
-    cargo.current_dir(root).args(["build", "--locked", "--target", TARGET, "--profile", profile]);
+    let mut cargo = cargo(root);
+    cargo.args(["build", "--locked", "--target", TARGET, "--profile", profile]);
     cargo.arg("--target-dir").arg(target_dir);
     for package in packages {
         cargo.args(["--package", package]);
     }
+    // Paths of the building machine neither leak into the module nor change it.
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    // Every host that these modules are for has WebAssembly's 128-bit vectors (Envoy since 1.20).
+    let mut flags = format!("-Ctarget-feature=+simd128\u{1f}--remap-path-prefix={}=.", root.display());
+    if let Some(home) = home {
+        flags.push_str(&format!("\u{1f}--remap-path-prefix={}=/cargo", home.display()));
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    let output = cargo.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("the plugins do not build:\n{}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// Cargo without what the outer build was told.
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
+    cargo.current_dir(root);
     // The outer build's flags and wrappers (clippy, coverage, a linker for this machine) are not
     // the module's: the same sources give the same module whoever asks for it.
     for (name, _) in env::vars_os() {
@@ -121,19 +170,5 @@ fn build(root: &Path, target_dir: &Path, profile: &str, packages: &[&str]) -> Re
             cargo.env_remove(name);
         }
     }
-    // Paths of the building machine neither leak into the module nor change it.
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    // Every host that these modules are for has WebAssembly's 128-bit vectors (Envoy since 1.20).
-    let mut flags = format!("-Ctarget-feature=+simd128\u{1f}--remap-path-prefix={}=.", root.display());
-    if let Some(home) = home {
-        flags.push_str(&format!("\u{1f}--remap-path-prefix={}=/cargo", home.display()));
-    }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    let output = cargo.output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("the plugins do not build:\n{}", String::from_utf8_lossy(&output.stderr)).into())
+    cargo
 }

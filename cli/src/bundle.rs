@@ -1,4 +1,9 @@
-//! `portcullis bundle`: the modules as files, with their checksums.
+//! `portcullis bundle`: the modules as files and as an OCI layout, with checksums and bills of
+//! materials, and into a registry.
+
+mod layout;
+mod push;
+mod sbom;
 
 use std::{
     fmt::Write as _,
@@ -9,57 +14,114 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use portcullis_signature::ImageRef;
 use sha2::{Digest as _, Sha256};
 
-use crate::output::{self, Answer};
+use crate::{
+    output::{self, Answer},
+    verify_image::Access,
+};
+use layout::Artifact;
 
 const CHECKSUMS: &str = "SHA256SUMS";
 
-/// Writes the modules and their checksums to a folder.
+/// The largest answer of a registry to a write.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Writes the modules to a folder, and to a registry.
 ///
-/// The bytes are those that `demo`, `serve` and `check` run.
+/// The bytes are those that `demo`, `serve` and `check` run, and one version has one digest: nothing
+/// of the time or the machine is in them. Beside each module are its bill of materials (CycloneDX)
+/// and, in `oci`, an image layout with the media types that Istio's `oci://` loader and Envoy Gateway
+/// read.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
-  portcullis bundle --out dist            # dist/jwt-auth.wasm, dist/tenant-guard.wasm, …, dist/SHA256SUMS
+  portcullis bundle --out dist            # dist/jwt-auth.wasm, …, dist/oci, dist/SHA256SUMS
   (cd dist && sha256sum -c SHA256SUMS)
+
+  # registry.example.com/portcullis/jwt-auth:1.0 and so on, with the credentials of `docker login`
+  portcullis bundle --push registry.example.com/portcullis:1.0
+
+  # The same, signed as Cosign signs with a key; `verify-image` and Cosign accept it.
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out bundle.key
+  portcullis bundle --push registry.example.com/portcullis:1.0 --sign-key bundle.key
 
 A file that this call did not write is never overwritten: a bundle of another version is replaced
 only if its SHA256SUMS names the file with the checksum that it has.")]
 pub(crate) struct Arguments {
     /// The folder; it is made where it is missing
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "push")]
+    out: Option<PathBuf>,
     /// Overwrite files that are not from a bundle
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     force: bool,
+    /// Push each module to `REF`'s repository with the module's name behind it, under `REF`'s tag
+    #[arg(long, value_name = "REF", value_parser = parse_target)]
+    push: Option<ImageRef>,
+    /// Sign what is pushed with this ECDSA P-256 key (PKCS#8, PEM)
+    #[arg(long, value_name = "FILE", requires = "push")]
+    sign_key: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
+}
+
+fn parse_target(text: &str) -> Result<ImageRef, String> {
+    let target = ImageRef::parse(text).map_err(|error| error.to_string())?;
+    if text.contains('@') { Err("a tag is needed, not a digest".into()) } else { Ok(target) }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let Arguments { out, force } = arguments;
-    fs::create_dir_all(out).with_context(|| format!("make the folder `{}`", out.display()))?;
-    let mut files: Vec<(String, Vec<u8>)> = portcullis_modules::ALL
-        .iter()
-        .chain([&portcullis_modules::IMAGE_KUBEWARDEN])
-        .map(|module| (format!("{}.wasm", module.name), module.wasm.to_vec()))
-        .collect();
+    let modules: Vec<_> =
+        portcullis_modules::ALL.iter().copied().chain([portcullis_modules::IMAGE_KUBEWARDEN]).collect();
+    let bill = |module: &portcullis_modules::Module| {
+        sbom::document(module, &checksum(module.wasm)).to_string().into_bytes()
+    };
+    let artifacts: Vec<_> = modules.iter().map(|module| Artifact::new(module, bill(module))).collect();
+    if let Some(out) = &arguments.out {
+        let mut files = Vec::new();
+        for module in &modules {
+            files.push((format!("{}.wasm", module.name), module.wasm.to_vec()));
+            files.push((format!("{}.cdx.json", module.name), bill(module)));
+        }
+        files.extend(
+            layout::files(&artifacts).into_iter().map(|(path, bytes)| (format!("oci/{path}"), bytes)),
+        );
+        write(out, files, arguments.force)?;
+    }
+    if let Some(target) = &arguments.push {
+        let key = arguments.sign_key.as_deref().map(push::signing_key).transpose()?;
+        let registry = arguments.access.open(MAX_ANSWER)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(push::push(&registry, target, &artifacts, key.as_ref()))?;
+    }
+    Ok(Answer::Yes)
+}
+
+/// Writes the files and their checksums below `out`.
+fn write(out: &Path, mut files: Vec<(String, Vec<u8>)>, force: bool) -> anyhow::Result<()> {
     let sums = files.iter().fold(String::new(), |mut sums, (name, bytes)| {
         let _ = writeln!(sums, "{}  {name}", checksum(bytes));
         sums
     });
-    files.push((CHECKSUMS.into(), sums.clone().into_bytes()));
+    // The list last: what it names is there.
+    files.push((CHECKSUMS.into(), sums.into_bytes()));
     if !force {
         refuse_foreign(out, &files)?;
     }
     for (name, bytes) in &files {
-        write_atomically(&out.join(name), bytes)?;
-        anstream::println!(
-            "{} {}",
-            output::styled(output::QUIET, format!("{:>9}", bytes.len())),
-            out.join(name).display()
-        );
+        let path = out.join(name);
+        let folder = path.parent().unwrap_or(out);
+        fs::create_dir_all(folder).with_context(|| format!("make the folder `{}`", folder.display()))?;
+        write_atomically(&path, bytes)?;
+        if !name.starts_with("oci/") {
+            let size = output::styled(output::QUIET, format!("{:>9}", bytes.len()));
+            anstream::println!("{size} {}", path.display());
+        }
     }
-    Ok(Answer::Yes)
+    let size = output::styled(output::QUIET, format!("{:>9}", "layout"));
+    anstream::println!("{size} {}", out.join("oci").display());
+    Ok(())
 }
 
 fn checksum(bytes: &[u8]) -> String {

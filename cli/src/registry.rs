@@ -5,6 +5,7 @@
 mod auth;
 mod connection;
 mod credentials;
+mod push;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -49,6 +50,14 @@ pub(crate) struct Registry {
     tokens: Tokens,
     credentials: Credentials,
 }
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -197,7 +206,7 @@ impl Registry {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request
-            .body(http_body_util::Empty::new())
+            .body(http_body_util::Full::default())
             .map_err(|_| Failure::unavailable("its address makes no request"))?;
         self.connections.send(uri, request, self.options.max_bytes).await
     }

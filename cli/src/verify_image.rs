@@ -91,7 +91,7 @@ pub(crate) struct Access {
     /// Credentials as `docker login` writes them [default: $DOCKER_CONFIG or ~/.docker, config.json]
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
-    /// For all that is read
+    /// For all that is read and written
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_span)]
     timeout: Span,
 }
@@ -99,11 +99,16 @@ pub(crate) struct Access {
 impl Access {
     /// A client for one verification, whose time begins now.
     pub(crate) fn registry(&self, policy: &Policy) -> anyhow::Result<Registry> {
+        self.open(policy.document().limits.bytes)
+    }
+
+    /// A client that takes answers of at most `max_bytes`, whose time begins now.
+    pub(crate) fn open(&self, max_bytes: usize) -> anyhow::Result<Registry> {
         Registry::new(Options {
             plain_http: self.plain_http,
             ca_file: self.ca_file.clone(),
             credentials: self.credentials.clone(),
-            max_bytes: policy.document().limits.bytes,
+            max_bytes,
             deadline: Instant::now() + self.timeout.0.max(Duration::from_millis(1)),
         })
     }

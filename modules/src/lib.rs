@@ -9,29 +9,32 @@ pub struct Module {
     pub name: &'static str,
     /// The module's bytes.
     pub wasm: &'static [u8],
+    /// The crates that are linked into it, a line for each: name, version, licence (an SPDX
+    /// expression).
+    pub crates: &'static str,
+}
+
+macro_rules! module {
+    ($name:literal, $file:literal) => {
+        Module {
+            name: $name,
+            wasm: include_bytes!(concat!(env!("OUT_DIR"), "/", $file)),
+            crates: include_str!(concat!(env!("OUT_DIR"), "/", $file, ".crates")),
+        }
+    };
 }
 
 /// The JWT filter.
-pub const JWT_AUTH: Module =
-    Module { name: "jwt-auth", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_jwt_auth.wasm")) };
+pub const JWT_AUTH: Module = module!("jwt-auth", "portcullis_jwt_auth.wasm");
 
 /// The tenant filter.
-pub const TENANT_GUARD: Module = Module {
-    name: "tenant-guard",
-    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_tenant_guard.wasm")),
-};
+pub const TENANT_GUARD: Module = module!("tenant-guard", "portcullis_tenant_guard.wasm");
 
 /// The signature policy for Kubewarden: no proxy loads it.
-pub const IMAGE_KUBEWARDEN: Module = Module {
-    name: "image-kubewarden",
-    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_image_kubewarden.wasm")),
-};
+pub const IMAGE_KUBEWARDEN: Module = module!("image-kubewarden", "portcullis_image_kubewarden.wasm");
 
 /// The admission webhook for signed images.
-pub const IMAGE_ADMISSION: Module = Module {
-    name: "image-admission",
-    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_image_admission.wasm")),
-};
+pub const IMAGE_ADMISSION: Module = module!("image-admission", "portcullis_image_admission.wasm");
 
 /// Independent questions of one chat request, asked in parallel.
 pub const LLM_FANOUT: Module = Module {
@@ -40,8 +43,7 @@ pub const LLM_FANOUT: Module = Module {
 };
 
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
-pub const VECTORS: Module =
-    Module { name: "vectors", wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_vectors.wasm")) };
+pub const VECTORS: Module = module!("vectors", "portcullis_vectors.wasm");
 
 /// Every plugin of the bundle.
 pub const ALL: &[Module] = &[JWT_AUTH, TENANT_GUARD, IMAGE_ADMISSION, LLM_FANOUT];

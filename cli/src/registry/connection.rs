@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     HeaderMap, Request, StatusCode, Uri,
     body::{Bytes, Incoming},
@@ -15,8 +15,8 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::Failure;
 
-/// A request of ours: it has no body.
-pub(super) type Get = Request<Empty<Bytes>>;
+/// A request of ours, whole.
+pub(super) type Sent = Request<Full<Bytes>>;
 
 /// An answer, whole.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Received {
 pub(super) struct Connections {
     connector: TlsConnector,
     /// By scheme and authority.
-    idle: Mutex<HashMap<String, Vec<SendRequest<Empty<Bytes>>>>>,
+    idle: Mutex<HashMap<String, Vec<SendRequest<Full<Bytes>>>>>,
 }
 
 impl Connections {
@@ -38,7 +38,7 @@ impl Connections {
     }
 
     /// Sends `request` to the server of `uri` and reads at most `max_bytes` of the answer.
-    pub(super) async fn send(&self, uri: &Uri, request: Get, max_bytes: usize) -> Result<Received, Failure> {
+    pub(super) async fn send(&self, uri: &Uri, request: Sent, max_bytes: usize) -> Result<Received, Failure> {
         let place =
             format!("{}://{}", uri.scheme_str().unwrap_or(""), uri.authority().map_or("", |a| a.as_str()));
         // A kept connection may have been closed meanwhile: then one that is made for it answers.
@@ -68,8 +68,8 @@ impl Connections {
     async fn fresh(
         &self,
         uri: &Uri,
-        request: Get,
-    ) -> Result<(SendRequest<Empty<Bytes>>, hyper::Response<Incoming>), Failure> {
+        request: Sent,
+    ) -> Result<(SendRequest<Full<Bytes>>, hyper::Response<Incoming>), Failure> {
         let failed =
             |what: &str, error: &dyn std::fmt::Display| Failure::unavailable(format!("{what}: {error}"));
         let secure = uri.scheme_str() == Some("https");
@@ -91,22 +91,22 @@ impl Connections {
 }
 
 struct IdlePlace<'a> {
-    guard: std::sync::MutexGuard<'a, HashMap<String, Vec<SendRequest<Empty<Bytes>>>>>,
+    guard: std::sync::MutexGuard<'a, HashMap<String, Vec<SendRequest<Full<Bytes>>>>>,
     place: String,
 }
 
 impl IdlePlace<'_> {
-    fn pop(mut self) -> Option<SendRequest<Empty<Bytes>>> {
+    fn pop(mut self) -> Option<SendRequest<Full<Bytes>>> {
         self.guard.get_mut(&self.place)?.pop()
     }
 
-    fn push(mut self, sender: SendRequest<Empty<Bytes>>) {
+    fn push(mut self, sender: SendRequest<Full<Bytes>>) {
         let place = std::mem::take(&mut self.place);
         self.guard.entry(place).or_default().push(sender);
     }
 }
 
-async fn handshake<S>(stream: S) -> hyper::Result<SendRequest<Empty<Bytes>>>
+async fn handshake<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {

@@ -1,6 +1,7 @@
 //! `portcullis verify-image` against a real registry with images that are signed in every layout,
 //! and against registries that fail.
 
+mod bundle;
 #[path = "../common/mod.rs"]
 mod common;
 mod failing;
