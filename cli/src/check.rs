@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let Arguments { plugin, file, format } = arguments;
     let shown = file.display().to_string();
     let configuration = document::plugin_configuration(document::read(file)?).context(shown.clone())?;
-    let (refusal, lines) = configure(*plugin, &configuration)?;
+    let (refusal, lines) = configure(plugin.name, plugin.wasm, &configuration)?;
     match format {
         Format::Text => match &refusal {
             None => {
@@ -78,15 +78,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
+/// Why the module `wasm` refuses this configuration, if it does.
+///
+/// # Errors
+///
+/// It is no module, or it fails otherwise.
+pub(crate) fn refusal(name: &str, wasm: &[u8], configuration: &[u8]) -> anyhow::Result<Option<String>> {
+    Ok(configure(name, wasm, configuration)?.0)
+}
+
 /// Why the plugin refused, if it did, and what it had to say.
-fn configure(
-    plugin: portcullis_modules::Module,
-    configuration: &[u8],
-) -> anyhow::Result<(Option<String>, Vec<String>)> {
+fn configure(name: &str, wasm: &[u8], configuration: &[u8]) -> anyhow::Result<(Option<String>, Vec<String>)> {
     let engine = Engine::new()?;
-    let module = Module::compile(&engine, plugin.wasm)?;
+    let module = Module::compile(&engine, wasm)?;
     let process = Process::builder().log_level(LogLevel::Warn).build();
-    let started = Worker::new(&process).add(&module, Plugin::new(plugin.name).configuration(configuration));
+    let started = Worker::new(&process).add(&module, Plugin::new(name).configuration(configuration));
     match started {
         Ok(_) => Ok((None, process.log().into_iter().map(|line| line.text).collect())),
         Err(HostError::Refused { log }) => Ok((Some(stage::refusal(&log)), Vec::new())),

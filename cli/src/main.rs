@@ -18,12 +18,14 @@ mod registry;
 mod rotation;
 mod serve;
 mod stage;
+mod stamp;
 mod staple;
 mod suite;
 mod tenants;
 mod tls;
 mod token;
 mod verify_image;
+mod xds;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,7 @@ enum Call {
     Explain(explain::Arguments),
     Attack(attack::Arguments),
     Fanout(fanout::Arguments),
+    Xds(xds::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Call::Explain(arguments) => explain::run(arguments),
         Call::Attack(arguments) => attack::run(arguments),
         Call::Fanout(arguments) => fanout::run(arguments),
+        Call::Xds(arguments) => xds::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
