@@ -37,10 +37,7 @@ pub const IMAGE_KUBEWARDEN: Module = module!("image-kubewarden", "portcullis_ima
 pub const IMAGE_ADMISSION: Module = module!("image-admission", "portcullis_image_admission.wasm");
 
 /// Independent questions of one chat request, asked in parallel.
-pub const LLM_FANOUT: Module = Module {
-    name: "llm-fanout",
-    wasm: include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_llm_fanout.wasm")),
-};
+pub const LLM_FANOUT: Module = module!("llm-fanout", "portcullis_llm_fanout.wasm");
 
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
 pub const VECTORS: Module = module!("vectors", "portcullis_vectors.wasm");

@@ -1,7 +1,7 @@
 //! The messages of the xDS transport protocol, as far as it is spoken here: protocol buffers by hand,
 //! because there are two of them. Field numbers are those of Envoy's `.proto` files, named at each.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 
 /// What an Envoy asks, acknowledges or refuses (`envoy.service.discovery.v3.DiscoveryRequest`).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn fields(mut bytes: &[u8], mut each: impl FnMut(u64, &[u8]) -> anyhow::Result<(
                 each(tag >> 3, take(&mut bytes, length)?)?;
             }
             5 => drop(take(&mut bytes, 4)?),
-            other => anyhow::bail!("wire type {other}"),
+            other => bail!("wire type {other}"),
         }
     }
     Ok(())
@@ -143,8 +143,7 @@ fn varint(bytes: &mut &[u8]) -> anyhow::Result<u64> {
             return Ok(value);
         }
     }
-    ensure!(false, "a number of more than ten bytes");
-    Ok(value)
+    bail!("a number of more than ten bytes")
 }
 
 fn text(bytes: &[u8]) -> anyhow::Result<String> {
