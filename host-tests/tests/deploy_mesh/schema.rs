@@ -125,7 +125,7 @@ fn check(value: &Value, schema: &Value, path: &str, faults: &mut Vec<String>) {
         let place = format!("{path}.{member}");
         match (schema["properties"].get(member), schema.get("additionalProperties")) {
             (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => {
-                check(value, schema, &place, faults)
+                check(value, schema, &place, faults);
             }
             // A part of an alternative speaks of some members only.
             (None, _) if schema["type"].is_null() => {}

@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(4);
 /// For how long a slow request keeps its stream open: longer than a swap of a configuration takes.
 const SLOW: Duration = Duration::from_millis(400);
 
+/// Whether a reply is the right one.
+type Judge = fn(&Reply) -> Result<()>;
+
 #[derive(Default)]
 struct Counts {
     requests: AtomicUsize,
@@ -82,7 +85,7 @@ impl Load {
 /// All requests of a client go over one connection: a second one would hide that the first was lost.
 fn ask(address: SocketAddr, tokens: &Tokens, counts: &Counts) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    let cases: [(Request, fn(&Reply) -> Result<()>); 6] = [
+    let cases: [(Request, Judge); 6] = [
         (Request::get("/t/acme/x").bearer(&tokens.good).header("x-sub", "mallory"), passes),
         (Request::get("/t/acme/x"), |reply| refused(reply, 401, "MISSING_TOKEN")),
         (Request::get("/t/acme/x").bearer(&tokens.forged), |reply| refused(reply, 401, "SIGNATURE_INVALID")),
