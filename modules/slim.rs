@@ -31,7 +31,8 @@ const KEPT: [&str; 14] = [
 ];
 
 /// Those that only a plugin that looks at answers needs.
-const RESPONSES: [&str; 2] = ["proxy_on_response_headers", "proxy_on_response_trailers"];
+const RESPONSES: [&str; 3] =
+    ["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
 
 /// `module` with only the exports that are of use; those for answers where it `sees_responses`.
 pub fn without_unused_callbacks(module: &[u8], sees_responses: bool) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -68,6 +68,15 @@ pub fn resume_request() -> Result<(), Refused> {
     sys::continue_request()
 }
 
+/// Lets the paused response of the effective context go on.
+///
+/// # Errors
+///
+/// [`Refused`] where there is no paused response.
+pub fn resume_response() -> Result<(), Refused> {
+    sys::continue_response()
+}
+
 /// A request to another service.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'c> {
@@ -141,4 +150,28 @@ pub fn request_body(max: usize) -> Result<Vec<u8>, Refused> {
 /// [`Refused`] where the host does not do it.
 pub fn set_request_body(replaced: usize, body: &[u8]) -> Result<(), Refused> {
     sys::set_buffer(sys::HTTP_REQUEST_BODY, replaced, body)
+}
+
+/// At most `max` bytes of the response's body from `start` on, as far as it is here: what is held
+/// back, and the piece that has just come.
+///
+/// # Errors
+///
+/// [`Refused`] where there is none.
+pub fn response_body(start: usize, max: usize) -> Result<Vec<u8>, Refused> {
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    sys::buffer_from(sys::HTTP_RESPONSE_BODY, start, max)
+}
+
+/// Puts `bytes` in the place of what is here of the response's body.
+///
+/// # Errors
+///
+/// [`Refused`] where the host does not do it.
+pub fn replace_response_body(bytes: &[u8]) -> Result<(), Refused> {
+    // A size beyond the end is the whole.
+    let whole = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+    sys::set_buffer(sys::HTTP_RESPONSE_BODY, whole, bytes)
 }

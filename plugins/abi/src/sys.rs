@@ -31,6 +31,8 @@ impl std::error::Error for Refused {}
 
 /// `proxy_buffer_type_t`: the request's body.
 pub(crate) const HTTP_REQUEST_BODY: u32 = 0;
+/// `proxy_buffer_type_t`: the response's body.
+pub(crate) const HTTP_RESPONSE_BODY: u32 = 1;
 /// `proxy_buffer_type_t`: the body of an HTTP call's response.
 pub(crate) const HTTP_CALL_RESPONSE_BODY: u32 = 4;
 /// `proxy_buffer_type_t`: the plugin's configuration.
@@ -151,7 +153,11 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<(), Refused> {
 }
 
 pub(crate) fn buffer(kind: u32, max: usize) -> Result<Vec<u8>, Refused> {
-    owned(|data, size| unsafe { import::proxy_get_buffer_bytes(kind, 0, max, data, size) })
+    buffer_from(kind, 0, max)
+}
+
+pub(crate) fn buffer_from(kind: u32, start: usize, max: usize) -> Result<Vec<u8>, Refused> {
+    owned(|data, size| unsafe { import::proxy_get_buffer_bytes(kind, start, max, data, size) })
 }
 
 pub(crate) fn set_buffer(kind: u32, replaced: usize, data: &[u8]) -> Result<(), Refused> {
@@ -201,6 +207,11 @@ pub(crate) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<(), 
 pub(crate) fn continue_request() -> Result<(), Refused> {
     // `proxy_stream_type_t`: 0 is the HTTP request.
     done(unsafe { import::proxy_continue_stream(0) })
+}
+
+pub(crate) fn continue_response() -> Result<(), Refused> {
+    // `proxy_stream_type_t`: 1 is the HTTP response.
+    done(unsafe { import::proxy_continue_stream(1) })
 }
 
 pub(crate) fn send_local_response(

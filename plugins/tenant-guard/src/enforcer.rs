@@ -1,5 +1,7 @@
 //! The way from a verdict to its effects.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use portcullis_abi::{
     self as abi, Refused,
     http::{self, Map},
@@ -12,7 +14,7 @@ use portcullis_tenant::{
     audit::{Audit, Mode},
 };
 
-use crate::{directory::Fetched, evidence::Properties, metrics::Metrics};
+use crate::{answer::Timed, directory::Fetched, evidence::Properties, metrics::Metrics};
 
 /// The names under which later filters and Envoy's own language find the proven tenant.
 const PROPERTY: &[&str] = &["portcullis_tenant"];
@@ -26,6 +28,9 @@ pub(crate) struct Enforcer {
     pub(crate) metrics: Metrics,
     /// With a salt in any case.
     pub(crate) audit: Audit,
+    pub(crate) timed: Timed,
+    /// By route, how many answers had none of its guard's fields, until one has or it was told.
+    pub(crate) unseen: RefCell<BTreeMap<usize, Option<u32>>>,
 }
 
 impl Enforcer {

@@ -11,7 +11,7 @@ use proxy_wasm::{
 
 use portcullis_tenant::Guard;
 
-use crate::enforcer::Enforcer;
+use crate::{answer::Answer, enforcer::Enforcer};
 
 /// A request under way.
 pub(crate) struct Filter {
@@ -19,11 +19,13 @@ pub(crate) struct Filter {
     enforcer: Option<Rc<Enforcer>>,
     passed: bool,
     guard: Option<Guard>,
+    context: u32,
+    answer: Option<Answer>,
 }
 
 impl Filter {
-    pub(crate) const fn new(enforcer: Option<Rc<Enforcer>>) -> Self {
-        Self { enforcer, passed: false, guard: None }
+    pub(crate) const fn new(context: u32, enforcer: Option<Rc<Enforcer>>) -> Self {
+        Self { enforcer, passed: false, guard: None, context, answer: None }
     }
 
     /// Body and trailers of a request that was answered go nowhere.
@@ -60,9 +62,20 @@ impl HttpContext for Filter {
     }
 
     /// Answers of this filter itself pass here too.
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        match &self.enforcer {
-            Some(enforcer) if self.passed => enforcer.clean_response(self.guard.as_ref()),
+    fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
+        let Some(enforcer) = self.enforcer.as_ref().filter(|_| self.passed) else { return Action::Continue };
+        let (action, inspection) = enforcer.clean_response(self.guard.as_ref(), ends);
+        let Some(inspection) = inspection else { return action };
+        let (action, answer) = enforcer.begin(self.context, inspection);
+        self.answer = Some(answer);
+        action
+    }
+
+    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        match (&self.enforcer, &mut self.answer, &self.guard) {
+            (Some(enforcer), Some(answer), Some(guard)) => {
+                enforcer.body(self.context, answer, guard, size, ends)
+            }
             _ => Action::Continue,
         }
     }
@@ -70,6 +83,9 @@ impl HttpContext for Filter {
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         if let Some(enforcer) = &self.enforcer {
             enforcer.clean_response_trailers();
+            if let (Some(answer), Some(guard)) = (&mut self.answer, &self.guard) {
+                return enforcer.trailers(answer, guard);
+            }
         }
         Action::Continue
     }

@@ -3,7 +3,7 @@
 //!
 //! `root` holds the configuration of one worker, `filter` is one request, `enforcer` the way from
 //! a verdict to its effects, `evidence` what the proxy knows of the caller, `directory` the tenants
-//! that are fetched, `response` what happens to an answer. Nothing here decides.
+//! that are fetched, `response` what happens to an answer's headers, `answer` to its body. Nothing here decides.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -14,6 +14,7 @@
     clippy::unwrap_used
 )]
 
+mod answer;
 mod directory;
 mod enforcer;
 mod evidence;
@@ -25,6 +26,6 @@ mod root;
 /// The module's entry point, which the macro exports.
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::default()));
+        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
     }}
 }

@@ -7,7 +7,12 @@ use portcullis_abi::{
     metrics::Counter,
 };
 use portcullis_core::Code;
-use portcullis_tenant::{Setting, audit::Top, firewall::Finding};
+use portcullis_tenant::{
+    Setting,
+    audit::Top,
+    firewall::Finding,
+    inspect::{Found, Leak},
+};
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
@@ -20,6 +25,15 @@ pub(crate) struct Metrics {
     shadowed: Vec<(Code, Counter)>,
     top: RefCell<Top>,
     others: Counter,
+    /// What guards found: stopped, and only reported.
+    leaks: Vec<(Leak, Counter, Counter)>,
+    /// Answers of which a part had left when they ended.
+    pub(crate) cut: Counter,
+    /// Answers that were looked into, and those without any of the fields.
+    pub(crate) scanned: Counter,
+    pub(crate) field_not_seen: Counter,
+    /// Answers that went on before their body was there.
+    pub(crate) headers_not_held: Counter,
 }
 
 struct Missing {
@@ -51,6 +65,17 @@ impl Metrics {
                 .map(|code| (*code, counter(&format!("shadow.{}", code.as_str().to_ascii_lowercase()))))
                 .collect(),
             top: RefCell::default(),
+            leaks: Leak::ALL
+                .into_iter()
+                .map(|leak| {
+                    let name = leak.as_str();
+                    (leak, counter(&format!("leak.stopped.{name}")), counter(&format!("leak.reported.{name}")))
+                })
+                .collect(),
+            cut: counter("guard.cut"),
+            scanned: counter("guard.scanned"),
+            field_not_seen: counter("guard.field_not_seen"),
+            headers_not_held: counter("missing_setting.allow_on_headers_stop_iteration"),
             others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
         }
@@ -84,6 +109,13 @@ impl Metrics {
     pub(crate) fn found(&self, finding: Finding) {
         if let Some((_, counter)) = self.found.iter().find(|(own, _)| *own == finding) {
             counter.increment();
+        }
+    }
+
+    /// A guard found something in an answer.
+    pub(crate) fn leak(&self, found: Found) {
+        if let Some((_, stopped, reported)) = self.leaks.iter().find(|(own, ..)| *own == found.leak) {
+            if found.enforced { stopped.increment() } else { reported.increment() }
         }
     }
 

@@ -1,24 +1,29 @@
 //! What happens to an answer on its way out.
 
 use portcullis_abi::{
-    Refused,
+    self as abi, Refused,
     http::{self, Map},
     log::{self, Level},
     reply,
 };
-use portcullis_core::Denial;
-use portcullis_tenant::{Guard, directory::Directory};
+use portcullis_core::{Denial, HeaderPair};
+use portcullis_tenant::{
+    Guard,
+    audit::Mode,
+    directory::Directory,
+    inspect::{Inspection, Release},
+};
 use proxy_wasm::types::Action;
 
-use crate::enforcer::Enforcer;
+use crate::{answer::denial, enforcer::Enforcer};
 
 impl Enforcer {
     /// Makes the answer of the effective context one that may leave. An answer that cannot be made
     /// one is replaced.
-    pub(crate) fn clean_response(&self, guard: Option<&Guard>) -> Action {
-        let replaced = match self.change(guard) {
-            Ok(None) => return Action::Continue,
-            Ok(Some(denial)) => {
+    pub(crate) fn clean_response(&self, guard: Option<&Guard>, ends: bool) -> (Action, Option<Inspection>) {
+        let replaced = match self.change(guard, ends) {
+            Ok(Ok(inspection)) => return (Action::Continue, inspection),
+            Ok(Err(denial)) => {
                 self.metrics.denied(denial.code());
                 log::write(Level::Warn, || format!("answer refused: {denial}"));
                 reply::deny(&denial)
@@ -30,17 +35,25 @@ impl Enforcer {
         };
         // Held, with or without another answer: the proxy's own timeout ends it then.
         let _ = replaced;
-        Action::Pause
+        (Action::Pause, None)
     }
 
-    fn change(&self, guard: Option<&Guard>) -> Result<Option<Denial>, Refused> {
+    fn change(
+        &self,
+        guard: Option<&Guard>,
+        ends: bool,
+    ) -> Result<Result<Option<Inspection>, Denial>, Refused> {
         let headers = http::headers(Map::ResponseHeaders)?;
         let headers = headers.list()?;
         let Some(guard) = guard else {
             for name in self.policy.kept_inside(&headers) {
                 http::remove_header(Map::ResponseHeaders, &name)?;
             }
-            return Ok(None);
+            return Ok(Ok(None));
+        };
+        let inspection = match self.open(&headers, guard, ends)? {
+            Ok(inspection) => inspection,
+            Err(denial) => return Ok(Err(denial)),
         };
         let clean = |directory: Option<&dyn Directory>| self.policy.clean(&headers, guard, directory);
         let cleaned = match (&self.fetched, self.policy.listed()) {
@@ -50,7 +63,7 @@ impl Enforcer {
         };
         let cleaned = match cleaned {
             Ok(cleaned) => cleaned,
-            Err(denial) => return Ok(Some(denial)),
+            Err(denial) => return Ok(Err(denial)),
         };
         for name in &cleaned.remove {
             http::remove_header(Map::ResponseHeaders, name)?;
@@ -61,7 +74,37 @@ impl Enforcer {
         for finding in cleaned.findings {
             self.metrics.found(finding);
         }
-        Ok(None)
+        Ok(Ok(inspection))
+    }
+
+    /// What the guard of the request's route has to say about the answer's headers.
+    fn open(
+        &self,
+        headers: &[HeaderPair<'_>],
+        guard: &Guard,
+        ends: bool,
+    ) -> Result<Result<Option<Inspection>, Denial>, Refused> {
+        let reports = self.audit.mode() == Mode::Shadow;
+        let Some(opening) = self.policy.inspect(guard, headers, ends, reports) else { return Ok(Ok(None)) };
+        // What the proxy itself answers (no upstream, a timeout) is nobody's data.
+        let details = abi::property(&["response", "code_details"])?;
+        if details.is_some_and(|details| !details.is_empty() && details != b"via_upstream") {
+            return Ok(Ok(None));
+        }
+        for found in &opening.found {
+            self.found(guard, *found);
+        }
+        if let Some(found) = opening.found.iter().find(|found| found.enforced) {
+            return Ok(Err(denial(*found)));
+        }
+        for name in &opening.remove {
+            http::remove_header(Map::ResponseHeaders, name)?;
+        }
+        if opening.inspection.as_ref().map(Inspection::release) == Some(Release::VerifiedPrefix) {
+            // It may end before.
+            http::remove_header(Map::ResponseHeaders, b"content-length")?;
+        }
+        Ok(Ok(opening.inspection))
     }
 
     /// Takes what this filter told the upstream out of the answer's trailers. They cannot be held

@@ -1,6 +1,6 @@
 //! The root context of one worker: its configuration.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use portcullis_abi::{
     self as abi,
@@ -12,15 +12,19 @@ use proxy_wasm::{
     types::ContextType,
 };
 
-use crate::{directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics};
+use crate::{answer::Timed, directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics};
 
 /// The worker.
-#[derive(Default)]
 pub(crate) struct Root {
+    id: u32,
     enforcer: Option<Rc<Enforcer>>,
 }
 
 impl Root {
+    pub(crate) const fn new(id: u32) -> Self {
+        Self { id, enforcer: None }
+    }
+
     /// Reads the whole configuration before anything changes: what is refused leaves the previous
     /// configuration at work.
     fn configure(size: usize) -> Result<Enforcer, String> {
@@ -36,7 +40,14 @@ impl Root {
                 "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
             });
         }
-        Ok(Enforcer { policy, fetched, metrics: Metrics::new(), audit })
+        Ok(Enforcer {
+            policy,
+            fetched,
+            metrics: Metrics::new(),
+            audit,
+            timed: Timed::default(),
+            unseen: RefCell::default(),
+        })
     }
 }
 
@@ -62,9 +73,11 @@ impl RootContext for Root {
                     let settings = Setting::ALL.map(Setting::as_str).join(", ");
                     format!("configured; relies on the connection manager's {settings}")
                 });
-                if enforcer.fetched.is_some() && abi::set_tick_period(TICK).is_err() {
+                let timed = enforcer.fetched.is_some() || enforcer.policy.guards_answers();
+                if timed && abi::set_tick_period(TICK).is_err() {
                     log::write(Level::Error, || {
-                        "configuration refused: no timer, so no directory can be fetched".into()
+                        "configuration refused: no timer, so no directory can be fetched and no answer ended"
+                            .into()
                     });
                     return false;
                 }
@@ -79,13 +92,15 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(fetched) = self.enforcer.as_ref().and_then(|enforcer| enforcer.fetched.as_ref()) {
+        let Some(enforcer) = &self.enforcer else { return };
+        if let Some(fetched) = &enforcer.fetched {
             fetched.tick();
         }
+        enforcer.tick_answers(self.id);
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Filter::new(self.enforcer.clone())))
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Filter::new(context, self.enforcer.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

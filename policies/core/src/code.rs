@@ -115,6 +115,8 @@ codes! {
         "There is no tenant directory, or it is older than the configuration allows on this route."
     InternalError "INTERNAL_ERROR" 503 "The request cannot be checked right now."
         "A host call failed or the filter has no valid configuration: nothing passes that was not proven."
+    TenantResponseLeak "TENANT_RESPONSE_LEAK" 502 "The answer to this request cannot be given out."
+        "The upstream's response to a tenant's request is another tenant's, or cannot be told to be the tenant's own: a field, an echo or a canary says so, or it is not in the form that the route's guard can look into."
     TenantResponseRefused "TENANT_RESPONSE_REFUSED" 502 "The answer to this request cannot be given out."
         "The upstream's response to a tenant's request points at another tenant (a redirect, a cookie, a permission to read it), and the configuration refuses such responses."
     FanoutInvalid "FANOUT_INVALID" 400 "The request is not well formed."

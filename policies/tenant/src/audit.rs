@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use top::Top;
 
-use crate::{Outcome, Verdict};
+use crate::{Guard, Outcome, Verdict, inspect::Found};
 
 /// The member `audit` of a configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +82,24 @@ impl Audit {
         let salt = self.salt.as_deref().unwrap_or_default();
         let hash = Sha256::new().chain_update(salt).chain_update(b"\0").chain_update(tenant).finalize();
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The event of something that a guard found in an answer: nothing of the answer is in it.
+    #[must_use]
+    pub fn leak(&self, guard: &Guard, found: Found) -> String {
+        let event = if found.enforced { "leak_stopped" } else { "leak_reported" };
+        let mut out = format!(
+            "{{\"event\":\"{event}\",\"kind\":\"{}\",\"route\":\"{}\",\"tenant\":\"{}\"",
+            found.leak.as_str(),
+            guard.route(),
+            self.pseudonym(guard.tenant())
+        );
+        if let Some(id) = guard.request_id() {
+            member(&mut out, "request_id");
+            json::write_string(id, &mut out);
+        }
+        out.push('}');
+        out
     }
 
     /// The event of a refusal or a switch; in shadow mode of every decision, with method and path.

@@ -66,6 +66,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         require_server_name,
         refuse_as,
         responses,
+        guards,
         signed_context,
         audit,
     } = raw;
@@ -82,7 +83,8 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
     let sources = sources::resolve(sources, &reserved, has_directory)?;
     let proofs = proofs::resolve(proofs, &mut warnings)?;
     proofs::check_together(&proofs, has_directory, issuers_share_tenants)?;
-    let routes = routes::resolve(routes, &sources)?;
+    let guards = crate::inspect::config::resolve(guards)?;
+    let routes = routes::resolve(routes, &sources, &guards)?;
     if proofs.is_empty() && routes.iter().any(|route| route.class != Class::Public) {
         let reason = "empty: only public routes would ever pass; say what proves a caller";
         return Err(ConfigError::new("proofs", reason));
@@ -99,6 +101,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
     let scope = forward::scope(forward, sources.iter().any(|source| matches!(source.place, Place::Path(_))))?;
     let signing = signed_context.map(|raw| raw.resolve("signed_context")).transpose()?;
     let mut hygiene = forward::hygiene(&scope, &sources, owned_headers, owned_families, forwarded_headers)?;
+    hygiene.names.extend(guards.iter().filter_map(|(_, guard)| guard.header().cloned()));
     hygiene.names.extend(signing.iter().map(|signing| signing.header().clone()));
     let switch = switch.map(|raw| routes::switch(raw, &sources)).transpose()?;
     if switch.is_some()

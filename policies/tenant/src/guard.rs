@@ -8,6 +8,7 @@ use crate::{
     Class, Directory, Domain, Outcome, Permit, Policy, Verdict,
     directory::Nothing,
     firewall::{Cleaned, Ownership, Whose},
+    inspect::{Asked, Opening},
     source::{By, HostSource, Place, tenant_at},
 };
 
@@ -18,6 +19,29 @@ pub struct Guard {
     slug: Option<String>,
     host: String,
     shared: bool,
+    method: String,
+    request_id: Option<Vec<u8>>,
+    route: usize,
+}
+
+impl Guard {
+    /// The tenant's id.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.id
+    }
+
+    /// The request's id, where it has one that is text.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        core::str::from_utf8(self.request_id.as_deref()?).ok()
+    }
+
+    /// The route, by its index in the configuration.
+    #[must_use]
+    pub const fn route(&self) -> usize {
+        self.route
+    }
 }
 
 impl Policy {
@@ -26,13 +50,18 @@ impl Policy {
     pub fn guard(&self, request: &Request<'_>, outcome: &Outcome) -> Option<Guard> {
         let Verdict::Permit(permit) = &outcome.verdict else { return None };
         let tenant = permit.tenant()?;
-        let route = outcome.trace.route.and_then(|index| self.routes.0.get(index));
+        let index = outcome.trace.route?;
+        let route = self.routes.0.get(index)?;
+        let text = |name: &str| request.single(name).and_then(|value| core::str::from_utf8(value).ok());
         let authority = request.pseudo(":authority").ok().flatten().unwrap_or_default();
         Some(Guard {
             id: tenant.id.clone(),
             slug: tenant.slug.clone(),
             host: request::host(authority).unwrap_or_default(),
-            shared: route.is_some_and(|route| route.shared && route.class == Class::Tenant),
+            shared: route.shared && route.class == Class::Tenant,
+            method: text(":method").unwrap_or_default().into(),
+            request_id: request.single("x-request-id").map(Into::into),
+            route: index,
         })
     }
 
@@ -48,6 +77,26 @@ impl Policy {
         directory: Option<&dyn Directory>,
     ) -> Result<Cleaned, Denial> {
         self.responses.clean(headers, guard.shared, &self.owned_by(guard, directory))
+    }
+
+    /// Looks at an answer with these headers, where the route has a guard; it `ends` with them where it
+    /// has no body. With `reports` nothing is stopped.
+    #[must_use]
+    pub fn inspect(
+        &self,
+        guard: &Guard,
+        headers: &[HeaderPair<'_>],
+        ends: bool,
+        reports: bool,
+    ) -> Option<Opening> {
+        let inspector = self.routes.0.get(guard.route)?.guard.as_ref()?;
+        let asked = Asked {
+            tenant: &guard.id,
+            slug: guard.slug.as_deref(),
+            method: &guard.method,
+            request_id: guard.request_id.as_deref(),
+        };
+        Some(inspector.open(asked, headers, ends, reports))
     }
 
     /// The names of headers that must not leave with any answer, or in its trailers.

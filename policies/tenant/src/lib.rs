@@ -29,6 +29,7 @@ pub mod directory;
 pub mod firewall;
 mod guard;
 mod hygiene;
+pub mod inspect;
 mod name;
 mod outcome;
 mod policy;

@@ -107,6 +107,12 @@ impl Policy {
         &self.audit
     }
 
+    /// Whether any route's answers are held back while they are looked at.
+    #[must_use]
+    pub fn guards_answers(&self) -> bool {
+        self.routes.0.iter().any(|route| route.guard.as_ref().is_some_and(|guard| guard.reads_bodies()))
+    }
+
     /// Headers of `request` that only this policy may set, as the client spelled them: a permit
     /// removes them too, and nothing else may pass with them, trailers included.
     #[must_use]

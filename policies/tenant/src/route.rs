@@ -1,6 +1,6 @@
 //! What a route demands: first match wins, no match is a refusal.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use portcullis_core::{
     Request,
@@ -10,6 +10,7 @@ use portcullis_core::{
 use crate::{
     State,
     hygiene::is_spelled,
+    inspect::config::Inspector,
     source::{Reading, Usage},
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Route {
     pub(crate) serve_stale: bool,
     /// Whether answers are the same for every tenant, so that caches may share them.
     pub(crate) shared: bool,
+    /// What looks at answers.
+    pub(crate) guard: Option<Arc<Inspector>>,
 }
 
 /// The routes of one configuration.

@@ -38,6 +38,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) responses: crate::firewall::Firewall,
     #[serde(default)]
+    pub(crate) guards: BTreeMap<String, crate::inspect::config::Raw>,
+    #[serde(default)]
     pub(crate) audit: crate::audit::Config,
     pub(crate) signed_context: Option<crate::context::Config>,
 }
@@ -193,6 +195,8 @@ pub(crate) struct Route {
     pub(crate) serve_stale: bool,
     /// Why answers are the same for every tenant, where they are.
     pub(crate) shared: Option<String>,
+    /// The name of the guard that looks at answers.
+    pub(crate) guard: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -3,6 +3,7 @@
 use alloc::{
     format,
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 
@@ -14,20 +15,29 @@ use portcullis_core::{
 use super::{Resolved, indexed, raw, sources::parameter};
 use crate::{
     Class, State,
+    inspect::config::Inspector,
     policy::join,
     route::Route,
     source::{Place, Source, Usage},
     switch::SwitchRoute,
 };
 
-pub(super) fn resolve(raw: Vec<raw::Route>, sources: &[Source]) -> Resolved<Vec<Route>> {
+/// The guards of the configuration, by their names.
+pub(super) type Guards = [(String, Arc<Inspector>)];
+
+pub(super) fn resolve(raw: Vec<raw::Route>, sources: &[Source], guards: &Guards) -> Resolved<Vec<Route>> {
     if raw.is_empty() {
         return Err(ConfigError::new("routes", "empty: every request would be refused; add a route"));
     }
-    indexed("routes", raw, |path, raw| route(path, raw, sources))
+    if let Some((name, _)) =
+        guards.iter().find(|(name, _)| !raw.iter().any(|route| route.guard.as_ref() == Some(name)))
+    {
+        return Err(ConfigError::new(format!("guards.{name}"), "no route has it as its `guard`"));
+    }
+    indexed("routes", raw, |path, raw| route(path, raw, sources, guards))
 }
 
-fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
+fn route(path: &str, raw: raw::Route, sources: &[Source], guards: &Guards) -> Resolved<Route> {
     let raw::Route {
         hosts,
         methods,
@@ -38,6 +48,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         writes_when_read_only,
         serve_stale,
         shared,
+        guard,
     } = raw;
     let at = |member: &str| format!("{path}.{member}");
     let class = match class {
@@ -52,6 +63,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         ("writes_when_read_only", writes_when_read_only),
         ("serve_stale", serve_stale),
         ("shared", shared.is_some()),
+        ("guard", guard.is_some()),
     ];
     if let Some((member, _)) = useless.iter().find(|(_, is_there)| *is_there && !has_tenants) {
         return Err(ConfigError::new(at(member), format!("means nothing on a {} route", class.as_str())));
@@ -100,6 +112,16 @@ fn route(path: &str, raw: raw::Route, sources: &[Source]) -> Resolved<Route> {
         writes_when_read_only,
         shared: shared.is_some(),
         serve_stale,
+        guard: guard
+            .map(|name| {
+                let found = guards.iter().find(|(own, _)| *own == name);
+                found.map(|(_, guard)| Arc::clone(guard)).ok_or_else(|| {
+                    let known = join(guards.iter().map(|(name, _)| name.as_str()));
+                    let known = if known.is_empty() { String::from("none; add it to `guards`") } else { known };
+                    ConfigError::new(at("guard"), format!("`{name}` is not one of the guards: {known}"))
+                })
+            })
+            .transpose()?,
     })
 }
 

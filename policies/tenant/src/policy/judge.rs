@@ -79,12 +79,18 @@ impl<'d> Judge<'d> {
         let tenant = self.proven(&selections, &callers, self.policy.switching, trace)?;
         self.state_allows(&tenant, route, method)?;
         let segments = selections.iter().map(|selected| selected.segments).max().unwrap_or_default();
-        let set = self
+        let mut set = self
             .policy
             .scope
             .changes(&tenant, &reading, segments)
             .map_err(because(Reason::State(tenant.state)))?;
-        Ok(Verdict::Permit(Permit { remove: self.unwanted()?, set, tenant: Some(tenant) }))
+        let mut remove = self.unwanted()?;
+        if route.guard.as_ref().is_some_and(|guard| guard.reads_bodies()) {
+            // What is to be looked at comes whole, and as the application wrote it.
+            set.push((b"accept-encoding".to_vec(), b"identity".to_vec()));
+            remove.extend([b"range".to_vec(), b"if-range".to_vec()]);
+        }
+        Ok(Verdict::Permit(Permit { remove, set, tenant: Some(tenant) }))
     }
 
     /// Continues without a tenant, and without anything that pretends to be one.
