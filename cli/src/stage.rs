@@ -107,7 +107,13 @@ impl Stage {
         let mut worker = Worker::new(&process);
         for Configured { plugin, configuration } in chain {
             let module = compiled(*plugin).map_err(NotStarted::Failed)?;
-            let added = worker.add(&module, Plugin::new(plugin.name).configuration(configuration.clone()));
+            let filter = Plugin::new(plugin.name).configuration(configuration.clone());
+            let filter = if plugin.name == portcullis_modules::TENANT_GUARD.name {
+                filter.allow_on_headers_stop_iteration()
+            } else {
+                filter
+            };
+            let added = worker.add(&module, filter);
             added.map_err(|error| match error {
                 HostError::Refused { log } => {
                     NotStarted::Refused { plugin: plugin.name, reason: refusal(&log) }

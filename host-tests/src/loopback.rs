@@ -5,7 +5,8 @@
 //! threads of their own.
 
 mod client;
+mod pieces;
 mod server;
 
-pub use client::{Connection, Reply, Request, http2, http2_websocket};
+pub use client::{Connection, Reply, Request, http2, http2_cut, http2_websocket};
 pub use server::{Answer, Endpoint, Seen, Service, Site, Upstream};

@@ -8,7 +8,7 @@ mod native;
 mod real;
 
 use anyhow::Result;
-pub(crate) use hosted::compiled;
+pub use hosted::compiled;
 pub use hosted::{ArithmeticIn, Hosted, judgement};
 pub use native::Native;
 use portcullis_issuer::attacks::Request;

@@ -43,8 +43,12 @@ impl Chain {
         let workers = (0..settings.workers.get()).map(|_| {
             let mut worker = HostWorker::new(process);
             for (at, (plugin, module)) in settings.plugins.iter().zip(&modules).enumerate() {
-                let plugin = Plugin::new(&plugin.name).configuration(plugin.configuration.clone());
-                worker.add(module, plugin).with_context(|| format!("`plugins[{at}]`"))?;
+                let mut filter = Plugin::new(&plugin.name).configuration(plugin.configuration.clone());
+                if plugin.name == portcullis_modules::TENANT_GUARD.name {
+                    // It holds answers back until it has seen their bodies.
+                    filter = filter.allow_on_headers_stop_iteration();
+                }
+                worker.add(module, filter).with_context(|| format!("`plugins[{at}]`"))?;
             }
             Ok(worker)
         });

@@ -46,6 +46,21 @@ impl Bootstrap {
         self
     }
 
+    /// As [`Bootstrap::cluster`], spoken to in HTTP/2.
+    #[must_use]
+    pub fn cluster_http2(mut self, name: &str, endpoint: SocketAddr) -> Self {
+        self = self.cluster(name, endpoint);
+        if let Some(cluster) = self.clusters.last_mut() {
+            cluster["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                },
+            });
+        }
+        self
+    }
+
     /// The document that Envoy reads.
     #[must_use]
     pub fn into_value(self) -> Value {
@@ -181,6 +196,14 @@ pub fn hardening() -> Map<String, Value> {
 #[must_use]
 pub fn wasm(name: &str, module: &Path, configuration: &Value) -> Value {
     json!({"name": name, "typed_config": wasm_config(name, module, configuration)})
+}
+
+/// As [`wasm`], for a filter that holds headers back until it has seen the body.
+#[must_use]
+pub fn wasm_holding(name: &str, module: &Path, configuration: &Value) -> Value {
+    let mut filter = wasm(name, module, configuration);
+    filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+    filter
 }
 
 /// The inner part of [`wasm`], for a filter that arrives by discovery.

@@ -146,6 +146,37 @@ impl Connection {
         self.reply(request.method == b"HEAD")
     }
 
+    /// Sends one request and reads as much of the reply as there is, and whether it was whole.
+    ///
+    /// # Errors
+    /// When not even the headers come.
+    pub fn call_cut(&mut self, request: &Request) -> Result<(Reply, bool)> {
+        self.send(&request.to_bytes())?;
+        let mut reply = self.head()?;
+        if matches!(reply.status, 204 | 304) {
+            return Ok((reply, true));
+        }
+        if reply.one("content-length").is_some() {
+            reply.body = self.body(&reply)?;
+            return Ok((reply, true));
+        }
+        loop {
+            match httparse::parse_chunk_size(&self.unread) {
+                Ok(httparse::Status::Complete((line, size))) => {
+                    self.unread.drain(..line);
+                    let size = usize::try_from(size)?;
+                    let Ok(chunk) = self.take(size.saturating_add(2)) else { return Ok((reply, false)) };
+                    reply.body.extend_from_slice(chunk.get(..size).unwrap_or_default());
+                    if size == 0 {
+                        return Ok((reply, true));
+                    }
+                }
+                Ok(httparse::Status::Partial) if self.read_more().is_ok() => {}
+                _ => return Ok((reply, false)),
+            }
+        }
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors
@@ -271,6 +302,14 @@ pub fn http2(address: SocketAddr, request: &Request) -> Result<Reply> {
     http2_with(address, request, None)
 }
 
+/// As [`http2`], with as much of the reply as there is, and whether it was whole.
+///
+/// # Errors
+/// When not even the headers come.
+pub fn http2_cut(address: SocketAddr, request: &Request) -> Result<(Reply, bool)> {
+    http2_exchange(address, request, None)
+}
+
 /// As [`http2`], as an extended CONNECT for a WebSocket (RFC 8441), whatever the request's method.
 ///
 /// # Errors
@@ -284,6 +323,16 @@ fn http2_with(
     request: &Request,
     protocol: Option<hyper::ext::Protocol>,
 ) -> Result<Reply> {
+    let (reply, whole) = http2_exchange(address, request, protocol)?;
+    ensure!(whole, "the stream was reset before the reply was complete");
+    Ok(reply)
+}
+
+fn http2_exchange(
+    address: SocketAddr,
+    request: &Request,
+    protocol: Option<hyper::ext::Protocol>,
+) -> Result<(Reply, bool)> {
     let is_host = |name: &[u8]| name.eq_ignore_ascii_case(b"host");
     let host =
         request.headers.iter().find(|(name, _)| is_host(name)).map_or(&b"gateway"[..], |(_, value)| value);
@@ -308,7 +357,7 @@ fn http2_with(
     })
 }
 
-async fn exchange(address: SocketAddr, message: hyper::Request<Full<Bytes>>) -> Result<Reply> {
+async fn exchange(address: SocketAddr, message: hyper::Request<Full<Bytes>>) -> Result<(Reply, bool)> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -319,7 +368,13 @@ async fn exchange(address: SocketAddr, message: hyper::Request<Full<Bytes>>) -> 
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect();
-    let body = http_body_util::Limited::new(body, LARGEST_REPLY).collect().await;
-    let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes().to_vec();
-    Ok(Reply { status: parts.status.as_u16(), headers, body })
+    let mut reply = Reply { status: parts.status.as_u16(), headers, body: Vec::new() };
+    let mut body = http_body_util::Limited::new(body, LARGEST_REPLY);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Ok((reply, false)) };
+        if let Some(bytes) = frame.data_ref() {
+            reply.body.extend_from_slice(bytes);
+        }
+    }
+    Ok((reply, true))
 }

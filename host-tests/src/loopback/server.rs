@@ -8,13 +8,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+use super::pieces::Pieces;
 
 /// How many requests a server remembers; the oldest go first.
 const REMEMBERED: usize = 4096;
@@ -69,6 +71,10 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Trailers, after the body.
+    pub trailers: Vec<(String, String)>,
+    /// Where the body is cut: each piece is sent by itself, a moment after the one before.
+    pub cuts: Vec<usize>,
     /// How long to wait before replying.
     pub delay: Duration,
 }
@@ -78,19 +84,47 @@ impl Answer {
     #[must_use]
     pub fn json(document: &Value) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self { status: 200, headers, body: document.to_string().into_bytes(), delay: Duration::ZERO }
+        Self { headers, body: document.to_string().into_bytes(), ..Self::status(200) }
     }
 
     /// This status with an empty body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), delay: Duration::ZERO }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+            cuts: Vec::new(),
+            delay: Duration::ZERO,
+        }
     }
 
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the body and its media type.
+    #[must_use]
+    pub fn body(mut self, kind: &str, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        self.header("content-type", kind)
+    }
+
+    /// Sends the body in pieces that end here.
+    #[must_use]
+    pub fn cut(mut self, at: impl IntoIterator<Item = usize>) -> Self {
+        self.cuts = at.into_iter().collect();
+        self
+    }
+
+    /// Adds a trailer.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: &str) -> Self {
+        self.trailers.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -101,13 +135,14 @@ impl Answer {
         self
     }
 
-    fn into_response(self) -> hyper::Response<Full<Bytes>> {
+    fn into_response(self) -> hyper::Response<Pieces> {
         let mut response = hyper::Response::builder().status(self.status);
         for (name, value) in self.headers {
             response = response.header(name, value);
         }
-        response.body(Full::new(Bytes::from(self.body))).unwrap_or_else(|error| {
-            let mut broken = hyper::Response::new(Full::new(Bytes::from(format!("bad script: {error}"))));
+        response.body(Pieces::new(self.body, &self.cuts, &self.trailers)).unwrap_or_else(|error| {
+            let text = format!("bad script: {error}").into_bytes();
+            let mut broken = hyper::Response::new(Pieces::new(text, &[], &[]));
             *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             broken
         })
@@ -333,7 +368,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
     script: Arc<Script>,
     record: Arc<Mutex<Record>>,
-) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+) -> Result<hyper::Response<Pieces>, Infallible> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
         return Ok(Answer::status(413).into_response());

@@ -96,7 +96,7 @@ impl Subject for Hosted {
 }
 
 /// Compiled once in a test binary: compiling takes longer than all that a test does with it.
-pub(crate) fn compiled(wasm: &[u8]) -> Result<Module> {
+pub fn compiled(wasm: &[u8]) -> Result<Module> {
     static COMPILED: Mutex<BTreeMap<Vec<u8>, Module>> = Mutex::new(BTreeMap::new());
     let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(module) = all.get(wasm) {

@@ -132,7 +132,10 @@ impl Hosted {
         for ((name, wasm), config) in
             names.into_iter().zip(modules).zip([&world.jwt_auth, &world.tenant_guard])
         {
-            worker.add(&compiled(wasm)?, Plugin::new(name).configuration(config.to_string()))?;
+            let plugin = Plugin::new(name).configuration(config.to_string());
+            let plugin =
+                if name == "tenant-guard" { plugin.allow_on_headers_stop_iteration() } else { plugin };
+            worker.add(&compiled(wasm)?, plugin)?;
         }
         Ok(Self { worker, process })
     }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
 };
@@ -36,9 +37,9 @@ pub(crate) struct Answer {
 #[derive(Default)]
 pub(crate) struct Timed {
     /// A part of these has left, and nothing more may.
-    ending: RefCell<Vec<u32>>,
+    ending: RefCell<BTreeSet<u32>>,
     /// The headers of these wait for the body, since then.
-    waiting: RefCell<Vec<(u32, u64, Rc<Cell<bool>>)>>,
+    waiting: RefCell<BTreeMap<u32, (u64, Rc<Cell<bool>>)>>,
     /// Whether a body has come while headers were held: the proxy is set up for that.
     proven: Cell<bool>,
     let_go: Cell<u32>,
@@ -59,8 +60,36 @@ impl Timed {
         if !self.proven.get()
             && let (Ok(mut waiting), Ok(now)) = (self.waiting.try_borrow_mut(), abi::monotonic())
         {
-            waiting.push((context, now, Rc::clone(held)));
+            waiting.insert(context, (now, Rc::clone(held)));
         }
+    }
+
+    /// The stream of this context ends, or has. Envoy keeps such a context for a moment, and ends
+    /// with it where it is told to answer there.
+    pub(crate) fn forget(&self, context: u32) {
+        if let Ok(mut ending) = self.ending.try_borrow_mut() {
+            ending.remove(&context);
+        }
+        if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
+            waiting.remove(&context);
+        }
+    }
+
+    fn next_ending(&self) -> Option<u32> {
+        self.ending.try_borrow_mut().ok()?.pop_first()
+    }
+
+    /// An answer whose headers have waited too long.
+    fn next_late(&self) -> Option<(u32, Rc<Cell<bool>>)> {
+        let mut waiting = self.waiting.try_borrow_mut().ok()?;
+        if waiting.is_empty() {
+            return None;
+        }
+        let now = abi::monotonic().ok()?;
+        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        let late = waiting.iter().find(|(_, (since, _))| now.saturating_sub(*since) >= patience);
+        let context = *late?.0;
+        waiting.remove(&context).map(|(_, held)| (context, held)).filter(|(_, held)| held.get())
     }
 
     fn came(&self) {
@@ -76,7 +105,8 @@ impl Enforcer {
     /// Begins to look at the body of an answer; whether its headers wait.
     pub(crate) fn begin(&self, context: u32, inspection: Inspection) -> (Action, Answer) {
         self.metrics.scanned.increment();
-        let holds = matches!(inspection.release(), Release::Hold | Release::VerifiedPrefix) && self.timed.may_hold();
+        let holds =
+            matches!(inspection.release(), Release::Hold | Release::VerifiedPrefix) && self.timed.may_hold();
         let held = Rc::new(Cell::new(holds));
         if holds {
             self.timed.wait(context, &held);
@@ -109,6 +139,7 @@ impl Enforcer {
         ends: bool,
     ) -> Result<Action, Refused> {
         if let Some(denial) = &answer.ending {
+            self.timed.forget(context);
             http::replace_response_body(&[])?;
             reply::deny(denial)?;
             return Ok(Action::Pause);
@@ -148,7 +179,7 @@ impl Enforcer {
         if !ends {
             // What is the tenant's leaves first.
             if let Ok(mut ending) = self.timed.ending.try_borrow_mut() {
-                ending.push(context);
+                ending.insert(context);
             }
         }
         self.metrics.denied(denial.code());
@@ -162,8 +193,9 @@ impl Enforcer {
     }
 
     /// The body has ended and trailers follow.
-    pub(crate) fn trailers(&self, answer: &mut Answer, guard: &Guard) -> Action {
+    pub(crate) fn trailers(&self, context: u32, answer: &mut Answer, guard: &Guard) -> Action {
         if let Some(denial) = &answer.ending {
+            self.timed.forget(context);
             let _ = reply::deny(denial);
             return Action::Pause;
         }
@@ -174,7 +206,8 @@ impl Enforcer {
         // Nothing can be put before trailers any more.
         let lost = matches!(&flow.forward, Forward::Instead(bytes) if !bytes.is_empty());
         let cut = flow.found.iter().find(|found| found.enforced).map(|found| denial(*found));
-        let cut = cut.or_else(|| lost.then(|| Denial::new(Code::TenantResponseLeak, "ended within a record")));
+        let cut =
+            cut.or_else(|| lost.then(|| Denial::new(Code::TenantResponseLeak, "ended within a record")));
         if let Some(denial) = cut {
             self.metrics.denied(denial.code());
             let _ = reply::deny(&denial);
@@ -235,31 +268,14 @@ impl Enforcer {
         };
     }
 
-    /// Time has passed: `root` is the context that this is called in.
+    /// Time has passed: `root` is the context that this is called in. One answer is ended or let go at
+    /// a time: what that does to others is known when time passes again.
     pub(crate) fn tick_answers(&self, root: u32) {
-        let ending = self.timed.ending.try_borrow_mut().map(|mut ending| std::mem::take(&mut *ending));
-        for context in ending.unwrap_or_default() {
-            // One that is gone needs no end.
+        if let Some(context) = self.timed.next_ending() {
             if abi::set_effective_context(context).is_ok() {
                 let _ = reply::deny(&Denial::new(Code::TenantResponseLeak, "cut"));
             }
-        }
-        let now = abi::monotonic().unwrap_or_default();
-        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
-        let mut due = Vec::new();
-        if let Ok(mut waiting) = self.timed.waiting.try_borrow_mut() {
-            waiting.retain(|(context, since, held)| {
-                let late = now.saturating_sub(*since) >= patience;
-                if late && held.get() {
-                    due.push((*context, Rc::clone(held)));
-                }
-                !late && held.get()
-            });
-        }
-        for (context, held) in due {
-            if abi::set_effective_context(context).is_err() {
-                continue;
-            }
+        } else if let Some((context, held)) = self.timed.next_late() {
             held.set(false);
             self.timed.let_go.set(self.timed.let_go.get().saturating_add(1));
             self.metrics.headers_not_held.increment();
@@ -268,7 +284,11 @@ impl Enforcer {
                     "the headers of a guarded answer were held and no body came: set `allow_on_headers_stop_iteration: true` in the plugin's configuration, as the files in deploy/ do; a leak can only reset the stream without it".into()
                 });
             }
-            let _ = http::resume_response();
+            if abi::set_effective_context(context).is_ok() {
+                let _ = http::resume_response();
+            }
+        } else {
+            return;
         }
         let _ = abi::set_effective_context(root);
     }

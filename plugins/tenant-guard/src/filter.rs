@@ -34,6 +34,15 @@ impl Filter {
     }
 }
 
+/// The proxy deletes a filter as soon as its stream ends.
+impl Drop for Filter {
+    fn drop(&mut self) {
+        if let (Some(enforcer), Some(_)) = (&self.enforcer, &self.answer) {
+            enforcer.timed.forget(self.context);
+        }
+    }
+}
+
 impl Context for Filter {}
 
 impl HttpContext for Filter {
@@ -84,7 +93,7 @@ impl HttpContext for Filter {
         if let Some(enforcer) = &self.enforcer {
             enforcer.clean_response_trailers();
             if let (Some(answer), Some(guard)) = (&mut self.answer, &self.guard) {
-                return enforcer.trailers(answer, guard);
+                return enforcer.trailers(self.context, answer, guard);
             }
         }
         Action::Continue

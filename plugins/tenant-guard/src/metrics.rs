@@ -69,7 +69,11 @@ impl Metrics {
                 .into_iter()
                 .map(|leak| {
                     let name = leak.as_str();
-                    (leak, counter(&format!("leak.stopped.{name}")), counter(&format!("leak.reported.{name}")))
+                    (
+                        leak,
+                        counter(&format!("leak.stopped.{name}")),
+                        counter(&format!("leak.reported.{name}")),
+                    )
                 })
                 .collect(),
             cut: counter("guard.cut"),

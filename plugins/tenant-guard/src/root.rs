@@ -53,6 +53,8 @@ impl Root {
 
 /// How soon another worker's edition is seen. An idle tick costs a clock reading and a small value.
 const TICK: Duration = Duration::from_millis(100);
+/// How soon an answer ends of which a part has left.
+const SHORT_TICK: Duration = Duration::from_millis(20);
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
@@ -74,7 +76,8 @@ impl RootContext for Root {
                     format!("configured; relies on the connection manager's {settings}")
                 });
                 let timed = enforcer.fetched.is_some() || enforcer.policy.guards_answers();
-                if timed && abi::set_tick_period(TICK).is_err() {
+                let tick = if enforcer.policy.guards_answers() { SHORT_TICK } else { TICK };
+                if timed && abi::set_tick_period(tick).is_err() {
                     log::write(Level::Error, || {
                         "configuration refused: no timer, so no directory can be fetched and no answer ended"
                             .into()

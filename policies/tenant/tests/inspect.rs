@@ -76,7 +76,11 @@ fn typed(policy: &Policy, kind: &str, body: &[u8]) -> (Vec<u8>, Vec<Leak>) {
         assert_eq!(pieces(policy, &headers, &[first, second, b""]), whole, "{text} cut at {cut}, then empty");
         if cut > 0 && body.len() < 120 {
             let (last, rest) = first.split_at(cut / 2);
-            assert_eq!(pieces(policy, &headers, &[last, rest, second]), whole, "{text} cut at {cut} and before");
+            assert_eq!(
+                pieces(policy, &headers, &[last, rest, second]),
+                whole,
+                "{text} cut at {cut} and before"
+            );
         }
     }
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
@@ -251,7 +255,8 @@ fn records_are_where_the_configuration_says() {
 
 #[test]
 fn an_answer_in_which_the_field_is_never_seen_is_refused_where_it_is_required() {
-    let (strict, lax) = (policy(KEYS), policy(r#"{"fields": {"keys": ["tenant_id"], "presence": "if_present"}}"#));
+    let (strict, lax) =
+        (policy(KEYS), policy(r#"{"fields": {"keys": ["tenant_id"], "presence": "if_present"}}"#));
     for body in [r#"{"renamed_id":"globex"}"#, "[]", "\"text\"", "17", "null"] {
         assert_eq!(json(&strict, body), (String::new(), vec![Leak::Unattributed]), "{body}");
         assert_eq!(json(&lax, body), (body.into(), vec![]), "{body}");
@@ -317,7 +322,10 @@ fn messages_are_read_by_field_number() {
     compressed[0] = 1;
     assert_eq!(grpc(&[compressed]).1, [Leak::Encoded]);
     // An inner message that is longer than the outer one, a group, an endless number.
-    assert_eq!(grpc(&[message(&[vec![2 << 3 | 2, 100, 1 << 3 | 2, 4, b'a', b'c', b'm', b'e']])]).1, [Leak::Malformed]);
+    assert_eq!(
+        grpc(&[message(&[vec![2 << 3 | 2, 100, 1 << 3 | 2, 4, b'a', b'c', b'm', b'e']])]).1,
+        [Leak::Malformed]
+    );
     assert_eq!(grpc(&[message(&[vec![1 << 3 | 3]])]).1, [Leak::Malformed]);
     assert_eq!(grpc(&[message(&[[0xff; 12].to_vec()])]).1, [Leak::Malformed]);
 }
@@ -325,9 +333,7 @@ fn messages_are_read_by_field_number() {
 #[test]
 fn a_canary_of_another_tenant_is_found_and_the_own_one_is_not() {
     let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-    let guard = format!(
-        r#"{{"canaries": {{"prefix": "cnry_", "secret": "{secret}"}}, "release": "hold"}}"#
-    );
+    let guard = format!(r#"{{"canaries": {{"prefix": "cnry_", "secret": "{secret}"}}, "release": "hold"}}"#);
     let error = Policy::from_json(document(&guard).as_bytes()).unwrap_err();
     assert_eq!(error.path(), "guards.g.canaries.prefix");
     let policy = policy(&guard.replace("cnry_", "cncnry_"));

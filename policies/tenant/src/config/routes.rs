@@ -117,7 +117,8 @@ fn route(path: &str, raw: raw::Route, sources: &[Source], guards: &Guards) -> Re
                 let found = guards.iter().find(|(own, _)| *own == name);
                 found.map(|(_, guard)| Arc::clone(guard)).ok_or_else(|| {
                     let known = join(guards.iter().map(|(name, _)| name.as_str()));
-                    let known = if known.is_empty() { String::from("none; add it to `guards`") } else { known };
+                    let known =
+                        if known.is_empty() { String::from("none; add it to `guards`") } else { known };
                     ConfigError::new(at("guard"), format!("`{name}` is not one of the guards: {known}"))
                 })
             })

@@ -115,7 +115,8 @@ impl Watch {
                 return matched.saturating_add(1);
             }
             // Short and rare enough not to need a table.
-            let shorter = (0..matched).rev().find(|to| seen.get(..*to).is_some_and(|start| seen.ends_with(start)));
+            let shorter =
+                (0..matched).rev().find(|to| seen.get(..*to).is_some_and(|start| seen.ends_with(start)));
             let Some(shorter) = shorter else { return 0 };
             matched = shorter;
         }

@@ -173,7 +173,9 @@ impl Inspector {
 
 /// The guards by their names.
 pub(crate) fn resolve(raw: BTreeMap<String, Raw>) -> Resolved<Vec<(String, Arc<Inspector>)>> {
-    raw.into_iter().map(|(name, raw)| Ok((name.clone(), Arc::new(inspector(&format!("guards.{name}"), raw)?)))).collect()
+    raw.into_iter()
+        .map(|(name, raw)| Ok((name.clone(), Arc::new(inspector(&format!("guards.{name}"), raw)?))))
+        .collect()
 }
 
 fn inspector(path: &str, raw: Raw) -> Resolved<Inspector> {
@@ -185,7 +187,9 @@ fn inspector(path: &str, raw: Raw) -> Resolved<Inspector> {
     let unscanned_path = at("unscanned");
     for (n, kind) in unscanned.iter().enumerate() {
         let sound = kind.split_once('/').is_some_and(|(family, rest)| {
-            !family.is_empty() && !family.contains('*') && (rest == "*" || !rest.is_empty() && !rest.contains('*'))
+            !family.is_empty()
+                && !family.contains('*')
+                && (rest == "*" || !rest.is_empty() && !rest.contains('*'))
         }) && !kind.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b';' || byte == b' ');
         if !sound {
             let reason = "not a media type in lower case, such as `text/csv` or `image/*`";
@@ -316,15 +320,16 @@ fn numbers(path: &str, text: &str) -> Resolved<Vec<u32>> {
 
 fn canaries(path: &str, raw: RawCanaries) -> Resolved<Planted> {
     let RawCanaries { prefix, secret, mode } = raw;
-    let secret = STANDARD
-        .decode(secret)
-        .map_err(|_| ConfigError::new(format!("{path}.secret"), "not base64; make one: openssl rand -base64 32"))?;
+    let secret = STANDARD.decode(secret).map_err(|_| {
+        ConfigError::new(format!("{path}.secret"), "not base64; make one: openssl rand -base64 32")
+    })?;
     if secret.len() < 16 {
         let reason = "shorter than 16 bytes; make one: openssl rand -base64 32";
         return Err(ConfigError::new(format!("{path}.secret"), reason));
     }
     let canaries = Canaries::new(&prefix, &secret).ok_or_else(|| {
-        let reason = "not 6 to 32 letters, digits, `_` and `-`, such as `cnry_`, and nothing that answers have";
+        let reason =
+            "not 6 to 32 letters, digits, `_` and `-`, such as `cnry_`, and nothing that answers have";
         ConfigError::new(format!("{path}.prefix"), reason)
     })?;
     Ok(Planted { canaries, enforced: mode == Mode::Enforce })

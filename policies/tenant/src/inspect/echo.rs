@@ -21,11 +21,16 @@ pub(super) struct Echo {
 impl Echo {
     /// The header's names as the answer spells them.
     pub(super) fn spellings(&self, headers: &[HeaderPair<'_>]) -> Vec<Vec<u8>> {
-        headers.iter().filter(|(name, _)| self.header.is_spelled(name)).map(|(name, _)| name.to_vec()).collect()
+        headers
+            .iter()
+            .filter(|(name, _)| self.header.is_spelled(name))
+            .map(|(name, _)| name.to_vec())
+            .collect()
     }
 
     pub(super) fn judge(&self, asked: Asked<'_>, headers: &[HeaderPair<'_>]) -> Option<Leak> {
-        let mut values = headers.iter().filter(|(name, _)| self.header.is_spelled(name)).map(|(_, value)| *value);
+        let mut values =
+            headers.iter().filter(|(name, _)| self.header.is_spelled(name)).map(|(_, value)| *value);
         let Some(value) = values.next() else { return self.required.then_some(Leak::EchoMissing) };
         // Two of them are two answers.
         if values.next().is_some() {

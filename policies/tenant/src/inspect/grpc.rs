@@ -154,7 +154,13 @@ impl Messages {
         let part = u64::from(byte & 0x7f).checked_shl(self.shift).ok_or(Leak::Malformed)?;
         self.varint |= part;
         self.shift = self.shift.saturating_add(7);
-        if byte & 0x80 == 0 { Ok(true) } else if self.shift > 63 { Err(Leak::Malformed) } else { Ok(false) }
+        if byte & 0x80 == 0 {
+            Ok(true)
+        } else if self.shift > 63 {
+            Err(Leak::Malformed)
+        } else {
+            Ok(false)
+        }
     }
 
     fn number(&mut self, check: &Check<'_>) -> Result<(), Leak> {
@@ -209,7 +215,8 @@ impl Messages {
         let mut leads = false;
         for path in &check.rules.numbers {
             let mut numbers = path.iter().copied();
-            let same = way.clone().all(|number| numbers.next() == Some(number)) && numbers.next() == Some(field);
+            let same =
+                way.clone().all(|number| numbers.next() == Some(number)) && numbers.next() == Some(field);
             if same && numbers.next().is_none() {
                 return Field::Guarded;
             }

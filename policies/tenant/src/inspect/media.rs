@@ -37,8 +37,12 @@ pub(super) fn media_type(headers: &[HeaderPair<'_>]) -> Option<(String, Option<S
 pub(super) fn format(kind: &str) -> Option<Format> {
     match kind {
         "application/json" | "text/json" => Some(Format::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
-        | "application/json-seq" | "application/stream+json" => Some(Format::Lines),
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/json-seq"
+        | "application/stream+json" => Some(Format::Lines),
         "text/event-stream" => Some(Format::Events),
         "application/grpc" | "application/grpc+proto" => Some(Format::Grpc),
         _ if kind.ends_with("+json") => Some(Format::Json),
