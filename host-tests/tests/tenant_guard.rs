@@ -7,6 +7,8 @@ mod envoy_guard;
 mod hosted;
 #[path = "tenant_guard/leaks.rs"]
 mod leaks;
+#[path = "tenant_guard/quota.rs"]
+mod quota;
 
 use serde_json::{Value, json};
 

@@ -94,7 +94,7 @@ fn judge(case: &Case, (status, body, whole): Left) -> Result<()> {
             ensure!(case.method == "HEAD" || body == case.answer.body, "{text}");
         }
         Expect::Refused(_) => {
-            ensure!((status == 502 || status == 200) && !text.contains("globex"), "{status} {text}")
+            ensure!((status == 502 || status == 200) && !text.contains("globex"), "{status} {text}");
         }
         // Where the end came with the last bytes, there is nothing left to reset.
         Expect::Cut(left, _) => ensure!(status == 200 && text == *left, "{status} `{text}`, not `{left}`"),

@@ -12,6 +12,15 @@ use crate::{Refused, pairs, sys};
 ///
 /// [`Refused`] where the host does not answer; the request must then stay paused.
 pub fn deny(denial: &Denial) -> Result<(), Refused> {
+    deny_with(denial, &[])
+}
+
+/// As [`deny`], with further headers.
+///
+/// # Errors
+///
+/// As [`deny`].
+pub fn deny_with(denial: &Denial, further: &[(&'static str, String)]) -> Result<(), Refused> {
     let body = denial.body();
     let challenge = denial.www_authenticate();
     let retry_after = denial.retry_after_secs().map(|seconds| seconds.to_string());
@@ -21,6 +30,7 @@ pub fn deny(denial: &Denial) -> Result<(), Refused> {
     headers.extend(
         optional.iter().filter_map(|(name, value)| Some((name.as_bytes(), value.as_ref()?.as_bytes()))),
     );
+    headers.extend(further.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let details = format!("portcullis_{}", denial.code().as_str().to_ascii_lowercase());
     sys::send_local_response(
         denial.status().into(),

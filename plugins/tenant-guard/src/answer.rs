@@ -39,12 +39,15 @@ pub(crate) struct Timed {
     /// A part of these has left, and nothing more may.
     ending: RefCell<BTreeSet<u32>>,
     /// The headers of these wait for the body, since then.
-    waiting: RefCell<BTreeMap<u32, (u64, Rc<Cell<bool>>)>>,
+    waiting: RefCell<BTreeMap<u32, Waiting>>,
     /// Whether a body has come while headers were held: the proxy is set up for that.
     proven: Cell<bool>,
     let_go: Cell<u32>,
     told: Cell<bool>,
 }
+
+/// Since when, and whether they are still here.
+type Waiting = (u64, Rc<Cell<bool>>);
 
 /// Without `allow_on_headers_stop_iteration` no body comes while headers are held. So until one has
 /// come, headers wait no longer than this, and after a few times not at all.

@@ -12,13 +12,17 @@ use portcullis_core::{Code, Denial, Request};
 use portcullis_tenant::{
     Evidence as _, Guard, Origin, Permit, Policy, Setting, Switch, Verdict,
     audit::{Audit, Mode},
+    quota::Left,
 };
 
-use crate::{answer::Timed, directory::Fetched, evidence::Properties, metrics::Metrics};
+use crate::{answer::Timed, directory::Fetched, evidence::Properties, metrics::Metrics, quota::Slots};
 
 /// The names under which later filters and Envoy's own language find the proven tenant.
 const PROPERTY: &[&str] = &["portcullis_tenant"];
 const ID_PROPERTY: &[&str] = &["portcullis_tenant_id"];
+
+/// Whether a request goes on, what its answer is then to be judged by, and what its tenant has left.
+type Judged = (bool, Option<Guard>, Option<Left>);
 
 /// A configured worker.
 pub(crate) struct Enforcer {
@@ -29,25 +33,25 @@ pub(crate) struct Enforcer {
     /// With a salt in any case.
     pub(crate) audit: Audit,
     pub(crate) timed: Timed,
+    pub(crate) quota: Option<Slots>,
     /// By route, how many answers had none of its guard's fields, until one has or it was told.
     pub(crate) unseen: RefCell<BTreeMap<usize, Option<u32>>>,
 }
 
 impl Enforcer {
-    /// Judges the request of the effective context and makes the verdict true. Whether it goes on,
-    /// and what its answer is then to be judged by.
-    pub(crate) fn enforce(&self) -> (bool, Option<Guard>) {
+    /// Judges the request of the effective context and makes the verdict true.
+    pub(crate) fn enforce(&self) -> Judged {
         self.judge().unwrap_or_else(|refused| {
             self.metrics.denied(Code::InternalError);
             log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
             // Without an answer the request stays paused and the proxy's own timeout ends it:
             // that is still a refusal.
             let _ = reply::fail(refused);
-            (false, None)
+            (false, None, None)
         })
     }
 
-    fn judge(&self) -> Result<(bool, Option<Guard>), Refused> {
+    fn judge(&self) -> Result<Judged, Refused> {
         let headers = http::headers(Map::RequestHeaders)?;
         let list = headers.list()?;
         let request = Request::new(&list);
@@ -68,18 +72,31 @@ impl Enforcer {
             Verdict::Deny(denial) if self.audit.mode() == Mode::Shadow => {
                 self.metrics.shadow(denial.code());
                 self.strip(&request)?;
-                Ok((true, None))
+                Ok((true, None, None))
             }
             Verdict::Permit(permit) => {
+                let left = match self.charge(&outcome)? {
+                    Ok(left) => left,
+                    Err(exceeded) if self.only_reports() => {
+                        self.metrics.shadow(exceeded.denial.code());
+                        None
+                    }
+                    Err(exceeded) => {
+                        self.strip(&request)?;
+                        self.metrics.denied(exceeded.denial.code());
+                        reply::deny_with(&exceeded.denial, &exceeded.headers)?;
+                        return Ok((false, None, None));
+                    }
+                };
                 self.permit(&request, permit)?;
-                Ok((true, self.policy.guard(&request, &outcome)))
+                Ok((true, self.policy.guard(&request, &outcome), left))
             }
-            Verdict::Switch(switch) => self.switch(switch).map(|()| (false, None)),
+            Verdict::Switch(switch) => self.switch(switch).map(|()| (false, None, None)),
             Verdict::Deny(denial) => {
                 if let Some(tenant) = outcome.trace.existing() {
                     self.metrics.denied_to(&self.audit.pseudonym(tenant));
                 }
-                self.deny(&request, denial).map(|()| (false, None))
+                self.deny(&request, denial).map(|()| (false, None, None))
             }
         }
     }

@@ -9,7 +9,7 @@ use proxy_wasm::{
     types::Action,
 };
 
-use portcullis_tenant::Guard;
+use portcullis_tenant::{Guard, quota::Left};
 
 use crate::{answer::Answer, enforcer::Enforcer};
 
@@ -21,11 +21,12 @@ pub(crate) struct Filter {
     guard: Option<Guard>,
     context: u32,
     answer: Option<Answer>,
+    left: Option<Left>,
 }
 
 impl Filter {
     pub(crate) const fn new(context: u32, enforcer: Option<Rc<Enforcer>>) -> Self {
-        Self { enforcer, passed: false, guard: None, context, answer: None }
+        Self { enforcer, passed: false, guard: None, context, answer: None, left: None }
     }
 
     /// Body and trailers of a request that was answered go nowhere.
@@ -48,7 +49,7 @@ impl Context for Filter {}
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match &self.enforcer {
-            Some(enforcer) => (self.passed, self.guard) = enforcer.enforce(),
+            Some(enforcer) => (self.passed, self.guard, self.left) = enforcer.enforce(),
             // Paused, with or without the answer.
             None => {
                 let _ = reply::deny(&Denial::new(Code::InternalError, "no valid configuration"));
@@ -73,7 +74,7 @@ impl HttpContext for Filter {
     /// Answers of this filter itself pass here too.
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
         let Some(enforcer) = self.enforcer.as_ref().filter(|_| self.passed) else { return Action::Continue };
-        let (action, inspection) = enforcer.clean_response(self.guard.as_ref(), ends);
+        let (action, inspection) = enforcer.clean_response(self.guard.as_ref(), self.left.as_ref(), ends);
         let Some(inspection) = inspection else { return action };
         let (action, answer) = enforcer.begin(self.context, inspection);
         self.answer = Some(answer);

@@ -3,7 +3,8 @@
 //!
 //! `root` holds the configuration of one worker, `filter` is one request, `enforcer` the way from
 //! a verdict to its effects, `evidence` what the proxy knows of the caller, `directory` the tenants
-//! that are fetched, `response` what happens to an answer's headers, `answer` to its body. Nothing here decides.
+//! that are fetched, `response` what happens to an answer's headers, `answer` to its body, `quota` what
+//! tenants have left. Nothing here decides.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -20,6 +21,7 @@ mod enforcer;
 mod evidence;
 mod filter;
 mod metrics;
+mod quota;
 mod response;
 mod root;
 

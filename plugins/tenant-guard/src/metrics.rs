@@ -34,6 +34,12 @@ pub(crate) struct Metrics {
     pub(crate) field_not_seen: Counter,
     /// Answers that went on before their body was there.
     pub(crate) headers_not_held: Counter,
+    /// Requests within and beyond their tenant's quota; slots that were full; workers that were faster
+    /// too often.
+    pub(crate) quota_admitted: Counter,
+    pub(crate) quota_refused: Counter,
+    pub(crate) quota_crowded: Counter,
+    pub(crate) quota_contended: Counter,
 }
 
 struct Missing {
@@ -79,7 +85,11 @@ impl Metrics {
             cut: counter("guard.cut"),
             scanned: counter("guard.scanned"),
             field_not_seen: counter("guard.field_not_seen"),
-            headers_not_held: counter("missing_setting.allow_on_headers_stop_iteration"),
+            headers_not_held: counter("guard.headers_not_held"),
+            quota_admitted: counter("quota.admitted"),
+            quota_refused: counter("quota.refused"),
+            quota_crowded: counter("quota.crowded"),
+            quota_contended: counter("quota.contended"),
             others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
         }

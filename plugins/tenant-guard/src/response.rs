@@ -12,6 +12,7 @@ use portcullis_tenant::{
     audit::Mode,
     directory::Directory,
     inspect::{Inspection, Release},
+    quota::Left,
 };
 use proxy_wasm::types::Action;
 
@@ -20,8 +21,13 @@ use crate::{answer::denial, enforcer::Enforcer};
 impl Enforcer {
     /// Makes the answer of the effective context one that may leave. An answer that cannot be made
     /// one is replaced.
-    pub(crate) fn clean_response(&self, guard: Option<&Guard>, ends: bool) -> (Action, Option<Inspection>) {
-        let replaced = match self.change(guard, ends) {
+    pub(crate) fn clean_response(
+        &self,
+        guard: Option<&Guard>,
+        left: Option<&Left>,
+        ends: bool,
+    ) -> (Action, Option<Inspection>) {
+        let replaced = match self.change(guard, left, ends) {
             Ok(Ok(inspection)) => return (Action::Continue, inspection),
             Ok(Err(denial)) => {
                 self.metrics.denied(denial.code());
@@ -41,6 +47,7 @@ impl Enforcer {
     fn change(
         &self,
         guard: Option<&Guard>,
+        left: Option<&Left>,
         ends: bool,
     ) -> Result<Result<Option<Inspection>, Denial>, Refused> {
         let headers = http::headers(Map::ResponseHeaders)?;
@@ -70,6 +77,9 @@ impl Enforcer {
         }
         for (name, value) in &cleaned.add {
             http::add_header(Map::ResponseHeaders, name, value)?;
+        }
+        for (name, value) in left.iter().flat_map(|left| left.headers()) {
+            http::set_header(Map::ResponseHeaders, name.as_bytes(), value.as_bytes())?;
         }
         for finding in cleaned.findings {
             self.metrics.found(finding);

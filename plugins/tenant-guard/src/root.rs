@@ -12,7 +12,9 @@ use proxy_wasm::{
     types::ContextType,
 };
 
-use crate::{answer::Timed, directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics};
+use crate::{
+    answer::Timed, directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics, quota::Slots,
+};
 
 /// The worker.
 pub(crate) struct Root {
@@ -40,7 +42,9 @@ impl Root {
                 "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
             });
         }
+        let quota = policy.quotas().map(|quotas| Slots::prepare(quotas.slots)).transpose()?;
         Ok(Enforcer {
+            quota,
             policy,
             fetched,
             metrics: Metrics::new(),

@@ -111,6 +111,8 @@ codes! {
         "The tenant is suspended, and the caller is proven to belong to it."
     TenantReadOnly "TENANT_READ_ONLY" 403 "The tenant's data cannot be changed now."
         "The tenant is read-only, the request would change something, and the caller is proven to belong to it."
+    TenantQuotaExceeded "TENANT_QUOTA_EXCEEDED" 429 "The tenant has used up its quota for now."
+        "The caller is proven to belong to the tenant, and the tenant has asked for more than its plan allows; `Retry-After` says when to come again."
     TenantDirectoryUnavailable "TENANT_DIRECTORY_UNAVAILABLE" 503 "The tenant cannot be looked up right now."
         "There is no tenant directory, or it is older than the configuration allows on this route."
     InternalError "INTERNAL_ERROR" 503 "The request cannot be checked right now."

@@ -67,6 +67,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         refuse_as,
         responses,
         guards,
+        quotas,
         signed_context,
         audit,
     } = raw;
@@ -85,6 +86,12 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
     proofs::check_together(&proofs, has_directory, issuers_share_tenants)?;
     let guards = crate::inspect::config::resolve(guards)?;
     let routes = routes::resolve(routes, &sources, &guards)?;
+    let quotas = quotas.map(crate::quota::config::resolve).transpose()?;
+    for (at, route) in routes.iter().enumerate() {
+        if let Some(weight) = &route.quota {
+            crate::quota::config::weight(&format!("routes[{at}].quota"), weight, quotas.as_ref())?;
+        }
+    }
     if proofs.is_empty() && routes.iter().any(|route| route.class != Class::Public) {
         let reason = "empty: only public routes would ever pass; say what proves a caller";
         return Err(ConfigError::new("proofs", reason));
@@ -127,6 +134,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         server_name,
         hides: refuse_as == raw::RefuseAs::NotFound,
         responses,
+        quotas,
         signing,
         audit: audit.resolve("audit")?,
         warnings,

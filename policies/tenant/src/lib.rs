@@ -34,6 +34,7 @@ mod name;
 mod outcome;
 mod policy;
 mod proof;
+pub mod quota;
 mod record;
 mod route;
 mod scope;

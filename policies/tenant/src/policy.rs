@@ -16,6 +16,7 @@ use crate::{
     hygiene::Hygiene,
     outcome::{Outcome, Trace, Verdict},
     proof::{Evidence, Proof},
+    quota::{Charge, Quotas},
     route::Routes,
     scope::Scope,
     source::Source,
@@ -41,6 +42,7 @@ pub struct Policy {
     /// Whether a refusal says that there is nothing, or that it is forbidden.
     pub(crate) hides: bool,
     pub(crate) responses: Firewall,
+    pub(crate) quotas: Option<Quotas>,
     pub(crate) signing: Option<Signing>,
     pub(crate) audit: Audit,
     pub(crate) warnings: Vec<Warning>,
@@ -111,6 +113,23 @@ impl Policy {
     #[must_use]
     pub fn guards_answers(&self) -> bool {
         self.routes.0.iter().any(|route| route.guard.as_ref().is_some_and(|guard| guard.reads_bodies()))
+    }
+
+    /// How much tenants may ask, where that is limited.
+    #[must_use]
+    pub const fn quotas(&self) -> Option<&Quotas> {
+        self.quotas.as_ref()
+    }
+
+    /// What a request with this outcome takes from its tenant's quota: only one that is proven, of a
+    /// tenant that is served, takes anything. `key` is a secret that all workers share.
+    #[must_use]
+    pub fn charge(&self, outcome: &Outcome, key: &[u8; 16]) -> Option<Charge> {
+        let Verdict::Permit(permit) = &outcome.verdict else { return None };
+        let weight = outcome.trace.route.and_then(|index| self.routes.0.get(index)?.quota.as_ref());
+        let class = weight.and_then(|weight| weight.class.as_deref()).unwrap_or_default();
+        let cost = weight.map_or(1, |weight| weight.cost);
+        Some(self.quotas.as_ref()?.charge(permit.tenant()?, class, cost, key))
     }
 
     /// Headers of `request` that only this policy may set, as the client spelled them: a permit

@@ -11,6 +11,7 @@ use crate::{
     State,
     hygiene::is_spelled,
     inspect::config::Inspector,
+    quota::config::Weight,
     source::{Reading, Usage},
 };
 
@@ -59,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) shared: bool,
     /// What looks at answers.
     pub(crate) guard: Option<Arc<Inspector>>,
+    /// What a request takes from its tenant's quota, where that is not one.
+    pub(crate) quota: Option<Weight>,
 }
 
 /// The routes of one configuration.

@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) refuse_as: RefuseAs,
     #[serde(default)]
     pub(crate) responses: crate::firewall::Firewall,
+    pub(crate) quotas: Option<crate::quota::config::Raw>,
     #[serde(default)]
     pub(crate) guards: BTreeMap<String, crate::inspect::config::Raw>,
     #[serde(default)]
@@ -197,6 +198,7 @@ pub(crate) struct Route {
     pub(crate) shared: Option<String>,
     /// The name of the guard that looks at answers.
     pub(crate) guard: Option<String>,
+    pub(crate) quota: Option<crate::quota::config::Weight>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

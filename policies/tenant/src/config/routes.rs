@@ -49,6 +49,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source], guards: &Guards) -> Re
         serve_stale,
         shared,
         guard,
+        quota,
     } = raw;
     let at = |member: &str| format!("{path}.{member}");
     let class = match class {
@@ -64,6 +65,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source], guards: &Guards) -> Re
         ("serve_stale", serve_stale),
         ("shared", shared.is_some()),
         ("guard", guard.is_some()),
+        ("quota", quota.is_some()),
     ];
     if let Some((member, _)) = useless.iter().find(|(_, is_there)| *is_there && !has_tenants) {
         return Err(ConfigError::new(at(member), format!("means nothing on a {} route", class.as_str())));
@@ -112,6 +114,7 @@ fn route(path: &str, raw: raw::Route, sources: &[Source], guards: &Guards) -> Re
         writes_when_read_only,
         shared: shared.is_some(),
         serve_stale,
+        quota,
         guard: guard
             .map(|name| {
                 let found = guards.iter().find(|(own, _)| *own == name);

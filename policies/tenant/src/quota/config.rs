@@ -1,0 +1,137 @@
+//! The member `quotas` of a configuration.
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+};
+
+use portcullis_core::ConfigError;
+use serde::Deserialize;
+
+use super::{Plan, Quotas, Rate, SECOND};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    plans: BTreeMap<String, RawPlan>,
+    default: String,
+    record: Option<Own>,
+    slots: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    rate: String,
+    burst: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    rate: String,
+    burst: u64,
+    #[serde(default)]
+    classes: BTreeMap<String, RawRate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRate {
+    rate: String,
+    burst: u64,
+}
+
+/// What a route takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Weight {
+    pub(crate) class: Option<String>,
+    #[serde(default = "one")]
+    pub(crate) cost: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+pub(crate) fn resolve(raw: Raw) -> Result<Quotas, ConfigError> {
+    let Raw { plans, default, record, slots } = raw;
+    if !plans.contains_key(&default) {
+        let reason = format!("`{default}` is not one of the plans: tenants without a plan need one");
+        return Err(ConfigError::new("quotas.default", reason));
+    }
+    let slots = slots.unwrap_or(4096);
+    if !(1..=65_536).contains(&slots) {
+        return Err(ConfigError::new("quotas.slots", "not from 1 to 65536"));
+    }
+    let plan = |(name, raw): (String, RawPlan)| {
+        let path = format!("quotas.plans.{name}");
+        let rate = checked(&path, &raw.rate, raw.burst)?;
+        let class = |(class, raw): (String, RawRate)| {
+            if class.is_empty() || !class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                let reason = "not letters, digits and `_`: it becomes a part of a header";
+                return Err(ConfigError::new(format!("{path}.classes.{class}"), reason));
+            }
+            let rate = checked(&format!("{path}.classes.{class}"), &raw.rate, raw.burst)?;
+            Ok((class, rate))
+        };
+        let classes = raw.classes.into_iter().map(class).collect::<Result<_, _>>()?;
+        Ok((name, Plan { rate, classes }))
+    };
+    Ok(Quotas {
+        slots,
+        plans: plans.into_iter().map(plan).collect::<Result<_, _>>()?,
+        default,
+        own: record.map(|own| (own.rate, own.burst)),
+    })
+}
+
+fn checked(path: &str, text: &str, burst: u64) -> Result<Rate, ConfigError> {
+    rate(text, burst)
+        .map_err(|(member, reason)| ConfigError::new(format!("{path}.{member}"), reason.to_string()))
+}
+
+/// `10/s`, `600/m`, `5000/h`, `100000/d`.
+pub(crate) fn rate(text: &str, burst: u64) -> Result<Rate, (&'static str, &'static str)> {
+    let wrong =
+        ("rate", "not a number of requests for a span, such as `10/s`, `600/m`, `5000/h`, `100000/d`");
+    let (number, unit) = text.split_once('/').ok_or(wrong)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong)?;
+    let interval =
+        seconds.saturating_mul(SECOND).checked_div(number).filter(|interval| *interval > 0).ok_or(wrong)?;
+    if !(1..=1_000_000).contains(&burst) {
+        return Err(("burst", "not from 1 to 1000000"));
+    }
+    Ok(Rate { interval, burst })
+}
+
+/// What a route takes, where it says so.
+pub(crate) fn weight(path: &str, weight: &Weight, quotas: Option<&Quotas>) -> Result<(), ConfigError> {
+    let Some(quotas) = quotas else {
+        return Err(ConfigError::new(path, "there are no `quotas`"));
+    };
+    if let Some(class) = &weight.class
+        && !quotas.plans.values().any(|plan| plan.classes.contains_key(class))
+    {
+        return Err(ConfigError::new(format!("{path}.class"), format!("no plan has a class `{class}`")));
+    }
+    let least = quotas.plans.values().map(|plan| {
+        let class = weight.class.as_ref().and_then(|class| plan.classes.get(class));
+        class.unwrap_or(&plan.rate).burst
+    });
+    let least = least.min().unwrap_or_default();
+    if weight.cost > least {
+        let reason = format!("more than the burst of a plan ({least}): such a request would never pass");
+        return Err(ConfigError::new(format!("{path}.cost"), reason));
+    }
+    Ok(())
+}
