@@ -210,6 +210,12 @@ impl Inspection {
         if self.enforces { self.inspector.release } else { Release::Observe }
     }
 
+    /// Bytes of the body that are kept here until they are known to be the tenant's.
+    #[must_use]
+    pub const fn kept(&self) -> usize {
+        self.tail.len()
+    }
+
     /// Whether a guarded field was there.
     #[must_use]
     pub fn has_seen(&self) -> bool {

@@ -488,3 +488,37 @@ fn a_guard_that_could_not_work_is_refused_with_its_path() {
     let public = document(r#"{"echo": {}}"#).replace(r#""class": "tenant""#, r#""class": "public""#);
     assert_eq!(Policy::from_json(public.as_bytes()).unwrap_err().path(), "routes[0].guard");
 }
+
+/// 16 MiB; 1 GiB where PORTCULLIS_SEEDS is set.
+#[test]
+fn a_large_answer_keeps_no_more_than_one_record() {
+    let size: usize = if std::env::var_os("PORTCULLIS_SEEDS").is_some() { 1 << 30 } else { 1 << 24 };
+    let policy = policy(KEYS);
+    let headers: [HeaderPair<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
+    let mut inspection =
+        policy.inspect(&asked(&policy, "GET"), &headers, false, false).unwrap().inspection.unwrap();
+    assert!(size_of_val(&inspection) <= 1024, "{} bytes for a stream", size_of_val(&inspection));
+    let record = format!(r#"{{"tenant_id":"acme","text":"{}"}},"#, "x".repeat(300));
+    // No piece ends where a record does.
+    let piece = record.repeat(1 + (1 << 14) / record.len());
+    let (mut read, mut left) = (1, inspection.body(b"[", false).forward);
+    let mut sent = 0;
+    while read < size {
+        let from = read % record.len();
+        let chunk = &piece.as_bytes()[(from + record.len() - 1) % record.len()..];
+        let flow = inspection.body(chunk, false);
+        assert_eq!((flow.found.len(), flow.is_cut()), (0, false));
+        read += chunk.len();
+        left = flow.forward;
+        assert!(inspection.kept() <= record.len() + 1, "{} bytes are kept", inspection.kept());
+        if let Forward::Instead(bytes) = &left {
+            sent += bytes.len();
+        }
+    }
+    assert!(sent + 2 * record.len() >= size && matches!(left, Forward::Instead(_)));
+    let rest = &record.as_bytes()[(read - 1) % record.len()..];
+    assert_eq!(
+        inspection.body(&[rest, &record.as_bytes()[..record.len() - 1], b"]"].concat(), true).found,
+        []
+    );
+}
