@@ -73,6 +73,8 @@ pub struct Issuer {
     /// What its answers say about their life, if they do.
     pub max_age: Option<u64>,
     etag: bool,
+    /// Its first address is gone, and nothing else is ever in trouble.
+    gone: bool,
 }
 
 /// What a proxy gets, and when. No response is a reset.
@@ -84,7 +86,7 @@ pub struct Reply {
 }
 
 impl Issuer {
-    pub fn new(random: &mut Random, end: Time) -> Self {
+    pub fn new(random: &mut Random, end: Time, gone: bool) -> Self {
         let first = Key("k0".into(), 0);
         let mut steps =
             vec![Step { from: Time::ZERO, published: vec![first.clone()], signs: first, what: "begins" }];
@@ -98,7 +100,8 @@ impl Issuer {
         }
         let troubles = if random.chance(60) { troubles(random, end) } else { Vec::new() };
         let max_age = random.chance(60).then(|| random.within(0, 500));
-        Self { steps, troubles, max_age, etag: random.chance(50) }
+        let troubles = if gone { Vec::new() } else { troubles };
+        Self { steps, troubles, max_age, etag: random.chance(50), gone }
     }
 
     fn at(&self, time: Time) -> &Step {
@@ -171,6 +174,9 @@ impl Issuer {
         for (from, to, trouble) in &self.troubles {
             let _ = writeln!(story, "{from:?} to {to:?} the network: {trouble:?}");
         }
+        if self.gone {
+            let _ = writeln!(story, "its first address is gone");
+        }
         let _ = writeln!(story, "answers with max-age {:?}, etag {}", self.max_age, self.etag);
         story
     }
@@ -185,6 +191,9 @@ impl Issuer {
         tokens: &Tokens,
     ) -> Reply {
         let after = random.millis(1, 300);
+        if self.gone && !spare {
+            return Reply { after, response: Some(CallResponse::new(404, "")), good: false };
+        }
         let trouble = self.troubles.iter().find(|(from, to, _)| (*from..*to).contains(&time) && !spare);
         let path = call.headers.text(":path").unwrap_or_default();
         let response = if path == "/jwks" { self.keys(time, call, tokens) } else { discovery() };

@@ -14,7 +14,7 @@ use crate::{
 pub enum Source {
     /// One address.
     Remote,
-    /// Two addresses; the second is never in trouble.
+    /// Two addresses; the second is never in trouble. See [`Setting::first_is_gone`].
     Failover,
     /// An address that the discovery document names.
     Discovery,
@@ -66,6 +66,12 @@ impl Setting {
     /// How long a set is fresh that is answered with this `max-age`.
     pub fn fresh(&self, max_age: Option<u64>) -> Duration {
         Duration::from_secs(max_age.unwrap_or(self.default_fresh).clamp(self.min_fresh, self.max_fresh))
+    }
+
+    /// Whether the first of two addresses is gone for good: the second has to be enough. A third of
+    /// the stories with two.
+    pub fn first_is_gone(&self) -> bool {
+        self.source == Source::Failover && self.wait == 5
     }
 
     pub fn stale(&self) -> Duration {

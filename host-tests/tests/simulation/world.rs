@@ -116,7 +116,7 @@ pub struct World<'w> {
 pub fn play(module: &Module, tokens: &Tokens, seed: u64, telling: bool) -> Ended {
     let mut random = Random::new(seed);
     let setting = Setting::new(&mut random);
-    let issuer = Issuer::new(&mut random, END);
+    let issuer = Issuer::new(&mut random, END, setting.first_is_gone());
     let clock = VirtualClock::at_unix_seconds(tokens::BEGIN - CLOCK.as_secs());
     clock.advance(CLOCK);
     let story = telling.then(|| Arc::new(Mutex::new(format!("{setting:?}\n{}", issuer.tell()))));
