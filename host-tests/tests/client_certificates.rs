@@ -166,10 +166,10 @@ fn a_certificate_proves_its_tenant_and_holds_its_token() -> Result<()> {
         (("authorization", bearer.as_str()), ("x-forwarded-client-cert", forwarded.as_str()));
     for (listener, client, headers, expected) in [
         ("token", Some("acme"), vec![token], 200),
-        ("token", Some("globex"), vec![token], 401),
-        ("token", Some("nobody"), vec![token], 401),
-        ("token", None, vec![token], 401),
-        ("token", None, vec![token, header], 401),
+        ("token", Some("globex"), vec![token], 403),
+        ("token", Some("nobody"), vec![token], 403),
+        ("token", None, vec![token], 403),
+        ("token", None, vec![token, header], 403),
         ("tenant", Some("acme"), vec![acme], 200),
         ("tenant", Some("globex"), vec![globex], 200),
         ("tenant", Some("globex"), vec![acme], 404),
