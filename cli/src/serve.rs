@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
-    gateway::{self, config::Config},
+    gateway,
     output::{self, Answer},
 };
 
@@ -58,7 +58,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let shown = arguments.config.display().to_string();
-    let settings = Config::read(&arguments.config).with_context(|| shown.clone())?;
+    let mut files = watch::Files::new(&arguments.config);
+    let settings = files.read().with_context(|| shown.clone())?;
     let chain = gateway::chain::Chain::prepare(&settings).with_context(|| shown.clone())?;
     if arguments.check {
         anstream::println!("{} {shown}", output::styled(output::GOOD, "ok:"));
@@ -70,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
         let process = chain.process();
         let running = gateway::Running::start(&settings, chain).await?;
         eprintln!("listening on http://{}", running.address());
-        let mut watch = watch::Watch::new(&arguments.config, &settings, process);
+        let mut watch = watch::Watch::new(files, process);
         tokio::select! {
             ended = gateway::signal() => ended?,
             never = watch.follow(&running, settings) => match never? {},

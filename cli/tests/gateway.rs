@@ -315,6 +315,13 @@ fn a_changed_file_is_swapped_under_load_and_a_broken_one_changes_nothing() {
         stream.read_exact(&mut vec![0; length]).unwrap();
         status(&head).to_owned()
     };
+    /// A client that asks until the end would wait for it for ever where the test fails.
+    struct Ends<'e>(&'e std::sync::atomic::AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
     let until = |wanted: &str| {
         let deadline = Instant::now() + common::PATIENCE;
         while ask(&mut gateway.connect()) != wanted {
@@ -335,6 +342,7 @@ fn a_changed_file_is_swapped_under_load_and_a_broken_one_changes_nothing() {
             }
             asked
         });
+        let ends = Ends(&end);
         for round in 0..3 {
             replace(&config, sound("refuse.wasm"));
             until("403");
@@ -361,7 +369,7 @@ fn a_changed_file_is_swapped_under_load_and_a_broken_one_changes_nothing() {
                 until("200");
             }
         }
-        end.store(true, std::sync::atomic::Ordering::SeqCst);
+        drop(ends);
         client.join().unwrap()
     });
 
