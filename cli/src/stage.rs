@@ -108,11 +108,7 @@ impl Stage {
         for Configured { plugin, configuration } in chain {
             let module = compiled(*plugin).map_err(NotStarted::Failed)?;
             let filter = Plugin::new(plugin.name).configuration(configuration.clone());
-            let filter = if plugin.name == portcullis_modules::TENANT_GUARD.name {
-                filter.allow_on_headers_stop_iteration()
-            } else {
-                filter
-            };
+            let filter = if plugin.holds_headers { filter.allow_on_headers_stop_iteration() } else { filter };
             let added = worker.add(&module, filter);
             added.map_err(|error| match error {
                 HostError::Refused { log } => {

@@ -5,7 +5,7 @@
 //! $ cargo run --example tenants -- 1000000
 //! ```
 
-use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
+use std::{collections::BTreeSet, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_host_tests::{
@@ -100,15 +100,10 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn start(binary: &Path, site: &Site, setup: &Setup, folder: &Path) -> Result<Envoy> {
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = folder.join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["issuers"][0]["name"] = json!("main");
     jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
-    let (first, second) = (module(portcullis_modules::JWT_AUTH)?, module(portcullis_modules::TENANT_GUARD)?);
+    let (first, second) =
+        (portcullis_modules::JWT_AUTH.write_to(folder)?, portcullis_modules::TENANT_GUARD.write_to(folder)?);
     let mut bootstrap = Bootstrap::new().cluster("tenants", site.address());
     for name in ["none", "ten", "many"] {
         let mut listener = Listener::new(name).filter(wasm("jwt-auth", &first, &jwt_auth));

@@ -119,11 +119,6 @@ with socket.create_connection(('127.0.0.1', int(port))) as plain:
 }
 
 fn start(binary: &Path, pki: &Pki, setup: &Setup) -> Result<Envoy> {
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = pki.folder.path().join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let mut jwt_auth = setup.jwt_auth_config();
     jwt_auth["issuers"][0]["claims"] = json!([{"claim": "spiffe", "equals_request": {"peer_san": "uri"}}]);
     let tenant_guard = json!({
@@ -135,12 +130,12 @@ fn start(binary: &Path, pki: &Pki, setup: &Setup) -> Result<Envoy> {
     let bootstrap = Bootstrap::new()
         .listener(Listener::new("token").filter(wasm(
             "jwt-auth",
-            &module(portcullis_modules::JWT_AUTH)?,
+            &portcullis_modules::JWT_AUTH.write_to(pki.folder.path())?,
             &jwt_auth,
         )))
         .listener(Listener::new("tenant").filter(wasm(
             "tenant-guard",
-            &module(portcullis_modules::TENANT_GUARD)?,
+            &portcullis_modules::TENANT_GUARD.write_to(pki.folder.path())?,
             &tenant_guard,
         )));
     Envoy::start(binary, &with_tls(bootstrap.into_value(), pki))

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -67,13 +66,7 @@ fn publish(site: &Site, pack: &Pack) {
 }
 
 fn gateway(binary: &Path, site: &Site, setup: &Setup, folder: &Path) -> Result<Envoy> {
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = folder.join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["issuers"][0]["name"] = json!("main");
     jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
     let tenant_guard = json!({
         "directory": {"fetched": {
@@ -86,8 +79,8 @@ fn gateway(binary: &Path, site: &Site, setup: &Setup, folder: &Path) -> Result<E
         "forward": {"headers": {"id": "x-tenant-id", "plan": "x-tenant-plan"}},
     });
     let listener = Listener::new("gateway")
-        .filter(wasm("jwt-auth", &module(portcullis_modules::JWT_AUTH)?, &jwt_auth))
-        .filter(wasm("tenant-guard", &module(portcullis_modules::TENANT_GUARD)?, &tenant_guard));
+        .filter(wasm("jwt-auth", &portcullis_modules::JWT_AUTH.write_to(folder)?, &jwt_auth))
+        .filter(wasm("tenant-guard", &portcullis_modules::TENANT_GUARD.write_to(folder)?, &tenant_guard));
     let bootstrap = Bootstrap::new().cluster("tenants", site.address()).listener(listener);
     Envoy::start_with(binary, &bootstrap.into_value(), Options { workers: 2, ..Options::default() })
 }

@@ -1,7 +1,7 @@
 //! What leaves with an answer, what a service can check, and what shadow mode lets pass and writes
 //! down: in the real Envoy.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_core::UnixTime;
@@ -42,21 +42,18 @@ fn tenant_guard(mode: &str) -> Value {
 
 fn scene(binary: &Path) -> Result<Scene> {
     let folder = tempfile::tempdir()?;
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = folder.path().join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([7; 32]), "https://login.example.com", "api", now)?;
     let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["issuers"][0]["name"] = json!("main");
     jwt_auth["rules"] = json!([
         {"path": {"prefix": "/public"}, "require": "none"},
         {"path": {"prefix": "/"}, "require": {"any": ["main"]}},
     ]);
     let upstream = Endpoint::start(Answer::status(200))?;
-    let (first, second) = (module(portcullis_modules::JWT_AUTH)?, module(portcullis_modules::TENANT_GUARD)?);
+    let (first, second) = (
+        portcullis_modules::JWT_AUTH.write_to(folder.path())?,
+        portcullis_modules::TENANT_GUARD.write_to(folder.path())?,
+    );
     let mut bootstrap = Bootstrap::new().cluster("upstream", upstream.address());
     for mode in ["enforce", "shadow"] {
         let listener = Listener::new(mode).filter(wasm("jwt-auth", &first, &jwt_auth)).filter(wasm(

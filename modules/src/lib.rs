@@ -2,6 +2,11 @@
 //!
 //! `build.rs` builds them; see there for where and when.
 
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
 /// One plugin, ready for a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Module {
@@ -12,12 +17,29 @@ pub struct Module {
     /// The crates that are linked into it, a line for each: name, version, licence (an SPDX
     /// expression).
     pub crates: &'static str,
+    /// Whether it holds headers back until it has seen the body behind them: a proxy lets the body
+    /// come only where `allow_on_headers_stop_iteration` is set.
+    pub holds_headers: bool,
+}
+
+impl Module {
+    /// Writes the module to `folder` as a file with its name, for a proxy to load, and says where.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_to(&self, folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join(format!("{}.wasm", self.name));
+        fs::write(&path, self.wasm)?;
+        Ok(path)
+    }
 }
 
 macro_rules! module {
-    ($name:literal, $file:literal) => {
+    ($name:literal, $file:literal, holds_headers: $holds_headers:literal) => {
         Module {
             name: $name,
+            holds_headers: $holds_headers,
             wasm: include_bytes!(concat!(env!("OUT_DIR"), "/", $file)),
             crates: include_str!(concat!(env!("OUT_DIR"), "/", $file, ".crates")),
         }
@@ -25,22 +47,24 @@ macro_rules! module {
 }
 
 /// The JWT filter.
-pub const JWT_AUTH: Module = module!("jwt-auth", "portcullis_jwt_auth.wasm");
+pub const JWT_AUTH: Module = module!("jwt-auth", "portcullis_jwt_auth.wasm", holds_headers: false);
 
 /// The tenant filter.
-pub const TENANT_GUARD: Module = module!("tenant-guard", "portcullis_tenant_guard.wasm");
+pub const TENANT_GUARD: Module = module!("tenant-guard", "portcullis_tenant_guard.wasm", holds_headers: true);
 
 /// The signature policy for Kubewarden: no proxy loads it.
-pub const IMAGE_KUBEWARDEN: Module = module!("image-kubewarden", "portcullis_image_kubewarden.wasm");
+pub const IMAGE_KUBEWARDEN: Module =
+    module!("image-kubewarden", "portcullis_image_kubewarden.wasm", holds_headers: false);
 
 /// The admission webhook for signed images.
-pub const IMAGE_ADMISSION: Module = module!("image-admission", "portcullis_image_admission.wasm");
+pub const IMAGE_ADMISSION: Module =
+    module!("image-admission", "portcullis_image_admission.wasm", holds_headers: true);
 
 /// Independent questions of one chat request, asked in parallel.
-pub const LLM_FANOUT: Module = module!("llm-fanout", "portcullis_llm_fanout.wasm");
+pub const LLM_FANOUT: Module = module!("llm-fanout", "portcullis_llm_fanout.wasm", holds_headers: true);
 
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
-pub const VECTORS: Module = module!("vectors", "portcullis_vectors.wasm");
+pub const VECTORS: Module = module!("vectors", "portcullis_vectors.wasm", holds_headers: false);
 
 /// Every plugin of the bundle.
 pub const ALL: &[Module] = &[JWT_AUTH, TENANT_GUARD, IMAGE_ADMISSION, LLM_FANOUT];

@@ -44,8 +44,7 @@ impl Chain {
             let mut worker = HostWorker::new(process);
             for (at, (plugin, module)) in settings.plugins.iter().zip(&modules).enumerate() {
                 let mut filter = Plugin::new(&plugin.name).configuration(plugin.configuration.clone());
-                if plugin.name == portcullis_modules::TENANT_GUARD.name {
-                    // It holds answers back until it has seen their bodies.
+                if portcullis_modules::by_name(&plugin.name).is_some_and(|own| own.holds_headers) {
                     filter = filter.allow_on_headers_stop_iteration();
                 }
                 worker.add(module, filter).with_context(|| format!("`plugins[{at}]`"))?;

@@ -96,7 +96,8 @@ impl Folder {
         {
             bail!("{reason}");
         }
-        let bytes = wire::filter(name, &wasm, &configuration);
+        let holds_headers = bundled.is_some_and(|module| module.holds_headers);
+        let bytes = wire::filter(name, &wasm, &configuration, holds_headers);
         let version = Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Ok(Offer { version, bytes })
     }

@@ -68,8 +68,9 @@ pub(super) fn response<'a>(version: &str, nonce: &str, resources: impl Iterator<
 }
 
 /// The wasm filter `name` with this module and configuration, as `TypedExtensionConfig`
-/// (`envoy.extensions.filters.http.wasm.v3.Wasm`, `envoy.extensions.wasm.v3.PluginConfig`).
-pub(super) fn filter(name: &str, wasm: &[u8], configuration: &[u8]) -> Vec<u8> {
+/// (`envoy.extensions.filters.http.wasm.v3.Wasm`, `envoy.extensions.wasm.v3.PluginConfig`);
+/// `holds_headers` where the body has to come while the headers wait.
+pub(super) fn filter(name: &str, wasm: &[u8], configuration: &[u8], holds_headers: bool) -> Vec<u8> {
     const FAIL_CLOSED: u8 = 2;
     let source = message(&[(2, wasm)]);
     let code = message(&[(1, &source)]);
@@ -79,6 +80,10 @@ pub(super) fn filter(name: &str, wasm: &[u8], configuration: &[u8]) -> Vec<u8> {
     let mut plugin = message(&[(1, name.as_bytes()), (2, name.as_bytes()), (3, &vm), (4, &configuration)]);
     // failure_policy, an enumeration.
     plugin.extend([7 << 3, FAIL_CLOSED]);
+    if holds_headers {
+        // allow_on_headers_stop_iteration, a google.protobuf.BoolValue.
+        put(&mut plugin, 9, &[1 << 3, 1]);
+    }
     let wasm = message(&[(1, &plugin)]);
     let typed = any("type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", &wasm);
     message(&[(1, name.as_bytes()), (2, &typed)])
@@ -177,6 +182,26 @@ mod tests {
                 refusal: Some("no".into()),
             }
         );
+    }
+
+    #[test]
+    fn a_filter_lets_the_body_come_only_where_it_holds_the_headers() {
+        // What is in the field `number` of `message`, if it has one.
+        let inner = |message: &[u8], number: u64| {
+            let mut found = None;
+            fields(message, |own, value| {
+                found = if own == number { Some(value.to_vec()) } else { found.take() };
+                Ok(())
+            })
+            .unwrap();
+            found
+        };
+        for holds in [false, true] {
+            let any = inner(&filter("guard", b"module", b"{}", holds), 2).unwrap();
+            let plugin = inner(&inner(&any, 2).unwrap(), 1).unwrap();
+            assert_eq!(inner(&plugin, 1).unwrap(), b"guard");
+            assert_eq!(inner(&plugin, 9), holds.then(|| vec![8, 1]));
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -35,13 +34,7 @@ impl Gateway {
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
         let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
         let folder = tempfile::tempdir()?;
-        let module = |module: portcullis_modules::Module| -> Result<_> {
-            let path = folder.path().join(format!("{}.wasm", module.name));
-            fs::write(&path, module.wasm)?;
-            Ok(path)
-        };
         let mut jwt_auth = setup.jwt_auth_config();
-        jwt_auth["issuers"][0]["name"] = json!("main");
         jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
         let tenant_guard = json!({
             "sources": [{"header": "x-scope-orgid", "use": "required"}],
@@ -49,15 +42,23 @@ impl Gateway {
             "routes": [{"path": {"prefix": "/"}, "class": "tenant"}],
             "forward": {"headers": {"id": "x-scope-orgid"}},
         });
-        let mut fanout = wasm("llm-fanout", &module(portcullis_modules::LLM_FANOUT)?, &configuration(change));
+        let mut fanout = wasm(
+            "llm-fanout",
+            &portcullis_modules::LLM_FANOUT.write_to(folder.path())?,
+            &configuration(change),
+        );
         // The body is read while the headers are held.
         fanout["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
         fanout["typed_config"]["config"]["vm_config"]["environment_variables"] =
             json!({"key_values": {"MODEL_KEY": "Bearer from-environment"}});
         let (model, upstream) = (Server::start(speed)?, Upstream::start()?);
         let listener = Listener::new("gateway")
-            .filter(wasm("jwt-auth", &module(portcullis_modules::JWT_AUTH)?, &jwt_auth))
-            .filter(wasm("tenant-guard", &module(portcullis_modules::TENANT_GUARD)?, &tenant_guard))
+            .filter(wasm("jwt-auth", &portcullis_modules::JWT_AUTH.write_to(folder.path())?, &jwt_auth))
+            .filter(wasm(
+                "tenant-guard",
+                &portcullis_modules::TENANT_GUARD.write_to(folder.path())?,
+                &tenant_guard,
+            ))
             .filter(fanout)
             .to_cluster("upstream");
         let bootstrap = Bootstrap::new()

@@ -1,6 +1,6 @@
 //! In the real Envoy.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_host_tests::{
@@ -39,17 +39,14 @@ fn scene_with(binary: &Path, address: SocketAddr) -> Result<Scene> {
 
 fn scene_before(binary: &Path, upstream: Endpoint, address: SocketAddr) -> Result<Scene> {
     let folder = tempfile::tempdir()?;
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = folder.path().join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
     let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["issuers"][0]["name"] = json!("main");
     jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
-    let (first, second) = (module(portcullis_modules::JWT_AUTH)?, module(portcullis_modules::TENANT_GUARD)?);
+    let (first, second) = (
+        portcullis_modules::JWT_AUTH.write_to(folder.path())?,
+        portcullis_modules::TENANT_GUARD.write_to(folder.path())?,
+    );
     let mut bootstrap = Bootstrap::new()
         .cluster("http1", address)
         .cluster_http2("http2", address)

@@ -1,7 +1,6 @@
 //! Quotas in the real Envoy, with two workers over one table.
 
 use std::{
-    fs,
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -32,15 +31,9 @@ fn span() -> Duration {
 fn two_workers_admit_what_one_would_and_nobody_pays_for_another() -> Result<()> {
     let Some(binary) = envoy::binary_unless_skipped() else { return Ok(()) };
     let folder = tempfile::tempdir()?;
-    let module = |module: portcullis_modules::Module| -> Result<_> {
-        let path = folder.path().join(format!("{}.wasm", module.name));
-        fs::write(&path, module.wasm)?;
-        Ok(path)
-    };
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
     let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["issuers"][0]["name"] = json!("main");
     jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
     let guard = json!({
         "sources": [{"header": "x-tenant-id", "by": "id"}],
@@ -49,7 +42,10 @@ fn two_workers_admit_what_one_would_and_nobody_pays_for_another() -> Result<()> 
         "forward": {"headers": {"id": "x-tenant-id"}},
         "quotas": {"default": "all", "plans": {"all": {"rate": format!("{RATE}/s"), "burst": BURST}}},
     });
-    let (first, second) = (module(portcullis_modules::JWT_AUTH)?, module(portcullis_modules::TENANT_GUARD)?);
+    let (first, second) = (
+        portcullis_modules::JWT_AUTH.write_to(folder.path())?,
+        portcullis_modules::TENANT_GUARD.write_to(folder.path())?,
+    );
     let listener = Listener::new("gateway").filter(wasm("jwt-auth", &first, &jwt_auth)).filter(wasm_holding(
         "tenant-guard",
         &second,
