@@ -6,7 +6,10 @@
 
 mod client;
 mod pieces;
+mod running;
 mod server;
+
+pub(crate) use running::Running;
 
 pub use client::{Connection, Reply, Request, http2, http2_cut, http2_websocket};
 pub use server::{Answer, Endpoint, Seen, Service, Site, Upstream};

@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
-use super::pieces::Pieces;
+use super::{pieces::Pieces, running::Running};
 
 /// How many requests a server remembers; the oldest go first.
 const REMEMBERED: usize = 4096;
@@ -165,7 +163,7 @@ impl Upstream {
     /// Where it accepts, in HTTP/1.1 and in HTTP/2 with prior knowledge.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.running.address()
     }
 
     /// The requests that reached it, the oldest first; at most the last 4,096.
@@ -204,7 +202,7 @@ impl Endpoint {
     /// Where it accepts.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.server.address
+        self.server.running.address()
     }
 
     /// What every request from now on gets.
@@ -256,7 +254,7 @@ impl Site {
     /// Where it accepts.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.server.address
+        self.server.running.address()
     }
 
     /// Puts `bytes` at `path`; `etag` is without quotes.
@@ -287,7 +285,7 @@ impl Service {
     /// Where it accepts.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.running.address()
     }
 
     /// The requests that arrived, the oldest first; at most the last 4,096.
@@ -306,46 +304,18 @@ struct Record {
 /// A server on a thread of its own; it ends, connections and all, when dropped.
 #[derive(Debug)]
 struct Server {
-    address: SocketAddr,
+    running: Running,
     record: Arc<Mutex<Record>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 type Script = dyn Fn(&Seen) -> Answer + Send + Sync;
 
 impl Server {
     fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let record = Arc::new(Mutex::new(Record::default()));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let (stop, stopped) = oneshot::channel();
-        let served = serve(listener, Arc::new(script), Arc::clone(&record));
-        let thread = thread::Builder::new().name(format!("loopback {address}")).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = served => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { address, record, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A server that panicked has already failed the request it was serving.
-            let _ = thread.join();
-        }
+        let running =
+            Running::start("loopback", |listener| serve(listener, Arc::new(script), Arc::clone(&record)))?;
+        Ok(Self { running, record })
     }
 }
 

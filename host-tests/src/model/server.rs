@@ -4,13 +4,12 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     body::{Bytes, Incoming},
@@ -20,10 +19,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::sync::oneshot;
 
 use super::{Memory, Script, Speed};
-use crate::loopback::Seen;
+use crate::loopback::{Running, Seen};
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -49,10 +47,8 @@ struct State {
 /// The server, on a thread of its own; it ends, connections and all, when dropped.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    running: Running,
     state: Arc<Mutex<State>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -61,32 +57,15 @@ impl Server {
     /// # Errors
     /// When no port can be had.
     pub fn start(speed: Speed) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
         let state = Arc::new(Mutex::new(State::default()));
-        let (stop, stopped) = oneshot::channel();
-        let served = serve(listener, speed, Arc::clone(&state));
-        let thread = thread::Builder::new().name(format!("model {address}")).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = served => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let running = Running::start("model", |listener| serve(listener, speed, Arc::clone(&state)))?;
+        Ok(Self { running, state })
     }
 
     /// Where it accepts.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.running.address()
     }
 
     /// Every request so far, forgetting them.
@@ -113,15 +92,6 @@ impl Server {
     #[must_use]
     pub fn most_by_user(&self) -> BTreeMap<String, usize> {
         locked(&self.state).most.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -25,7 +25,7 @@ pub mod shared;
 mod sys;
 pub mod verify;
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use portcullis_core::UnixTime;
 pub use sys::Refused;
@@ -67,6 +67,21 @@ pub fn plugin_configuration(size: usize) -> Result<Vec<u8>, Refused> {
         return Ok(Vec::new());
     }
     sys::buffer(sys::PLUGIN_CONFIGURATION, size)
+}
+
+/// Puts a configuration that was read to work, or says in the log why it is refused: then what `place`
+/// has stays at work. What a filter answers in `on_configure`.
+pub fn take_up<T>(place: &mut Option<Rc<T>>, read: Result<T, String>) -> bool {
+    match read {
+        Ok(configured) => {
+            *place = Some(Rc::new(configured));
+            true
+        }
+        Err(reason) => {
+            log::write(log::Level::Error, || format!("configuration refused: {reason}"));
+            false
+        }
+    }
 }
 
 /// Makes the following calls act on the context with this id.

@@ -124,7 +124,7 @@ impl KeyStore {
     }
 
     /// Whether there is anything to fetch.
-    pub(crate) fn is_remote(&self) -> bool {
+    fn is_remote(&self) -> bool {
         !self.issuers.is_empty()
     }
 

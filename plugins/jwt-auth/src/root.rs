@@ -51,6 +51,9 @@ impl Root {
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
         let seed = Seed::draw();
         let room = seed.map_or(0, |_| policy.limits().verified_tokens_bytes);
+        if policy.remote_keys().next().is_some() && abi::set_tick_period(TICK).is_err() {
+            return Err("no timer, so no key set can be fetched".into());
+        }
         Ok(Enforcer {
             verified: RefCell::new(Verified::new(room, seed.unwrap_or_default())),
             keys: RefCell::new(KeyStore::new(&policy)),
@@ -120,28 +123,14 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match Self::configure(size) {
-            Ok(enforcer) => {
-                for warning in enforcer.policy.warnings() {
-                    log::write(Level::Warn, || format!("configuration: {warning}"));
-                }
-                let arithmetic = if enforcer.arithmetic.uses_host() { "the host" } else { "the module" };
-                log::write(Level::Info, || format!("configured; signatures are verified by {arithmetic}"));
-                let is_remote = enforcer.keys.borrow().is_remote();
-                if is_remote && abi::set_tick_period(TICK).is_err() {
-                    log::write(Level::Error, || {
-                        "configuration refused: no timer, so no key set can be fetched".into()
-                    });
-                    return false;
-                }
-                self.enforcer = Some(Rc::new(enforcer));
-                true
+        let read = Self::configure(size).inspect(|enforcer| {
+            for warning in enforcer.policy.warnings() {
+                log::write(Level::Warn, || format!("configuration: {warning}"));
             }
-            Err(reason) => {
-                log::write(Level::Error, || format!("configuration refused: {reason}"));
-                false
-            }
-        }
+            let arithmetic = if enforcer.arithmetic.uses_host() { "the host" } else { "the module" };
+            log::write(Level::Info, || format!("configured; signatures are verified by {arithmetic}"));
+        });
+        abi::take_up(&mut self.enforcer, read)
     }
 
     fn on_tick(&mut self) {

@@ -46,19 +46,12 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match self.configure(size) {
-            Ok(worker) => {
-                log::write(Level::Info, || {
-                    format!("configured; calls go to the cluster `{}`", worker.policy().provider.cluster)
-                });
-                self.worker = Some(Rc::new(worker));
-                true
-            }
-            Err(reason) => {
-                log::write(Level::Error, || format!("configuration refused: {reason}"));
-                false
-            }
-        }
+        let read = self.configure(size).inspect(|worker| {
+            log::write(Level::Info, || {
+                format!("configured; calls go to the cluster `{}`", worker.policy().provider.cluster)
+            });
+        });
+        abi::take_up(&mut self.worker, read)
     }
 
     fn on_tick(&mut self) {

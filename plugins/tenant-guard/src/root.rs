@@ -42,6 +42,10 @@ impl Root {
                 "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
             });
         }
+        let tick = if policy.guards_answers() { SHORT_TICK } else { TICK };
+        if (fetched.is_some() || policy.guards_answers()) && abi::set_tick_period(tick).is_err() {
+            return Err("no timer, so no directory can be fetched and no answer ended".into());
+        }
         let quota = policy.quotas().map(|quotas| Slots::prepare(quotas.slots)).transpose()?;
         Ok(Enforcer {
             quota,
@@ -70,32 +74,16 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match Self::configure(size) {
-            Ok(enforcer) => {
-                for warning in enforcer.policy.warnings() {
-                    log::write(Level::Warn, || format!("configuration: {warning}"));
-                }
-                log::write(Level::Info, || {
-                    let settings = Setting::ALL.map(Setting::as_str).join(", ");
-                    format!("configured; relies on the connection manager's {settings}")
-                });
-                let timed = enforcer.fetched.is_some() || enforcer.policy.guards_answers();
-                let tick = if enforcer.policy.guards_answers() { SHORT_TICK } else { TICK };
-                if timed && abi::set_tick_period(tick).is_err() {
-                    log::write(Level::Error, || {
-                        "configuration refused: no timer, so no directory can be fetched and no answer ended"
-                            .into()
-                    });
-                    return false;
-                }
-                self.enforcer = Some(Rc::new(enforcer));
-                true
+        let read = Self::configure(size).inspect(|enforcer| {
+            for warning in enforcer.policy.warnings() {
+                log::write(Level::Warn, || format!("configuration: {warning}"));
             }
-            Err(reason) => {
-                log::write(Level::Error, || format!("configuration refused: {reason}"));
-                false
-            }
-        }
+            log::write(Level::Info, || {
+                let settings = Setting::ALL.map(Setting::as_str).join(", ");
+                format!("configured; relies on the connection manager's {settings}")
+            });
+        });
+        abi::take_up(&mut self.enforcer, read)
     }
 
     fn on_tick(&mut self) {
