@@ -64,8 +64,10 @@ impl Life {
         if self.in_flight.is_some() || self.held_until.is_some() {
             return;
         }
-        let (Some(cause), Some(source)) = (self.cause(now), self.sources.open(now)) else { return };
+        let Some(cause) = self.cause(now) else { return };
         let limit = self.config.fetches_per_minute;
+        let room_for_two = self.gate.has_room_for_two(now, cause, limit);
+        let Some(source) = self.sources.choose(now, room_for_two) else { return };
         if self.gate.earliest(now, cause, !self.in_round, limit) > now {
             if !core::mem::replace(&mut self.bound_counted, true) {
                 effects.push(Effect::Count(Counter::BoundHit));

@@ -43,17 +43,19 @@ impl Gate {
     /// round. The clients' allowance is for rounds: one that has begun is ended within the bound,
     /// or the discovery document would be fetched and the keys that it names would not.
     pub(super) fn earliest(&self, now: Instant, cause: Cause, first: bool, limit: u32) -> Instant {
-        let own = match cause {
-            Cause::Due => limit.saturating_sub(1),
-            Cause::NoKeys | Cause::Asked => limit,
-        };
-        let window = self.window_opens(now, own);
+        let window = self.window_opens(now, share(cause, limit));
         match cause {
             Cause::Asked if first => {
                 window.max(self.whole_at.saturating_sub(period(limit).saturating_mul(BURST - 1)))
             }
             Cause::NoKeys | Cause::Due | Cause::Asked => window,
         }
+    }
+
+    /// Whether two fetches for `cause` are within the bound at `now`.
+    pub(super) fn has_room_for_two(&self, now: Instant, cause: Cause, limit: u32) -> bool {
+        let started = self.starts.iter().filter(|start| start.saturating_add(WINDOW) > now).count();
+        u32::try_from(started).unwrap_or(u32::MAX).saturating_add(2) <= share(cause, limit)
     }
 
     fn window_opens(&self, now: Instant, limit: u32) -> Instant {
@@ -89,6 +91,14 @@ impl Gate {
     }
 }
 
+/// How many fetches of the window `cause` may use up.
+fn share(cause: Cause, limit: u32) -> u32 {
+    match cause {
+        Cause::Due => limit.saturating_sub(1),
+        Cause::NoKeys | Cause::Asked => limit,
+    }
+}
+
 fn period(limit: u32) -> Duration {
     WINDOW.checked_div(limit.saturating_sub(1).max(1)).unwrap_or(WINDOW)
 }
@@ -116,6 +126,18 @@ mod tests {
     #[test]
     fn clients_cause_two_at_once_and_then_one_each_twenty_seconds() {
         assert_eq!(starts(Cause::Asked, 121), [0, 0, 20, 40, 60, 80, 100, 120]);
+    }
+
+    #[test]
+    fn room_for_two_is_counted_within_the_share() {
+        let mut gate = Gate::default();
+        for (started, asked, due) in [(0, true, true), (1, true, true), (2, true, false), (3, false, false)] {
+            assert_eq!(gate.starts.len(), started);
+            assert_eq!(gate.has_room_for_two(at(30), Cause::Asked, 4), asked, "{started}");
+            assert_eq!(gate.has_room_for_two(at(30), Cause::Due, 4), due, "{started}");
+            gate.start(at(0), Cause::NoKeys, (true, true), 4);
+        }
+        assert!(gate.has_room_for_two(at(60), Cause::Due, 4));
     }
 
     #[test]

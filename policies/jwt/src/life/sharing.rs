@@ -69,7 +69,7 @@ impl Life {
         }
         // What another worker brought in the meantime may be enough, or a pause of the source, or
         // leave another reason.
-        let Some(cause) = self.cause(now).filter(|_| self.sources.open(now) == Some(source)) else {
+        let Some(cause) = self.cause(now).filter(|_| self.sources.is_open(source, now)) else {
             self.call_off();
             if !first {
                 self.end_round(effects);

@@ -30,9 +30,20 @@ impl Sources {
     }
 
     /// The first source that is not in a pause: each round prefers the first, so that a source
-    /// that recovered is used again.
-    pub(super) fn open(&self, now: Instant) -> Option<usize> {
-        self.0.iter().position(|source| source.retry_at <= now)
+    /// that recovered is used again. One that failed is tried again before one that is well only
+    /// where there is `room_for_two` fetches: a source that is gone for good would otherwise use up
+    /// the bound, time after time, and the others would never be asked.
+    pub(super) fn choose(&self, now: Instant, room_for_two: bool) -> Option<usize> {
+        let usable = |source: &SourceState, failed_too: bool| {
+            source.retry_at <= now && (failed_too || source.failures == 0)
+        };
+        let first = |failed_too| self.0.iter().position(|source| usable(source, failed_too));
+        first(room_for_two).or_else(|| first(true))
+    }
+
+    /// Whether `source` is not in a pause.
+    pub(super) fn is_open(&self, source: usize, now: Instant) -> bool {
+        self.0.get(source).is_some_and(|source| source.retry_at <= now)
     }
 
     /// When the first pause ends.
@@ -113,13 +124,25 @@ mod tests {
     fn the_first_source_that_is_not_paused_is_asked() {
         let config = LifeConfig::new(String::new(), Vec::new());
         let mut sources = Sources::new(2);
-        assert_eq!(sources.open(Instant(0)), Some(0));
+        assert_eq!(sources.choose(Instant(0), true), Some(0));
         sources.failed(0, Instant(0), 0, None, &config);
-        assert_eq!((sources.open(Instant(0)), sources.all_fail()), (Some(1), false));
+        assert_eq!((sources.choose(Instant(0), true), sources.all_fail()), (Some(1), false));
         sources.failed(1, Instant(0), u64::MAX, None, &config);
-        assert_eq!((sources.open(Instant(0)), sources.all_fail()), (None, true));
-        assert_eq!(sources.open(sources.opens_at()), Some(0));
+        assert_eq!((sources.choose(Instant(0), true), sources.all_fail()), (None, true));
+        assert_eq!(sources.choose(sources.opens_at(), true), Some(0));
         sources.succeeded(1);
-        assert_eq!(sources.open(Instant(0)), Some(1));
+        assert_eq!(sources.choose(Instant(0), true), Some(1));
+    }
+
+    #[test]
+    fn a_source_that_failed_is_tried_again_where_there_is_room_for_another_one_as_well() {
+        let config = LifeConfig::new(String::new(), Vec::new());
+        let mut sources = Sources::new(2);
+        sources.failed(0, Instant(0), 0, None, &config);
+        let later = sources.opens_at().saturating_add(config.backoff_max);
+        assert_eq!(sources.choose(later, true), Some(0));
+        assert_eq!(sources.choose(later, false), Some(1));
+        sources.failed(1, Instant(0), 0, None, &config);
+        assert_eq!(sources.choose(later, false), Some(0));
     }
 }
