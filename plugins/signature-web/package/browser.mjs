@@ -67,7 +67,9 @@ const found = new Promise((resolve, reject) => {
     chromium.on("exit", () => reject(new Error(`Chromium ended early; its log:\n${log}`)));
     const over = () => {
       clearTimeout(late);
-      chromium.removeAllListeners("exit").on("exit", () => rmSync(profile, { recursive: true, force: true }));
+      // Its helpers may still write there for a moment.
+      const removal = { recursive: true, force: true, maxRetries: 20, retryDelay: 250 };
+      chromium.removeAllListeners("exit").on("exit", () => rmSync(profile, removal));
       chromium.kill();
       server.closeAllConnections();
       server.close();
