@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, extname, join, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { summary } from "./cases.mjs";
@@ -28,6 +29,18 @@ const PAGE = `<!doctype html><script type="module">
     await say({ wrong: [String(error.stack ?? error)], times: [] });
   }
 </script>`;
+
+/** Removes the browser's profile, in which its helpers may write for a moment after it has ended. */
+async function remove(profile) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return rmSync(profile, { recursive: true, force: true });
+    } catch (error) {
+      if (tries >= 40) throw error;
+      await setTimeout(250);
+    }
+  }
+}
 
 const found = new Promise((resolve, reject) => {
   const server = createServer(async (request, response) => {
@@ -62,14 +75,12 @@ const found = new Promise((resolve, reject) => {
     );
     let log = "";
     chromium.stderr.on("data", (text) => (log = (log + text).slice(-4000)));
-    const late = setTimeout(() => reject(new Error(`the page said nothing; Chromium's log:\n${log}`)), LIMIT);
+    const late = globalThis.setTimeout(() => reject(new Error(`the page said nothing; Chromium's log:\n${log}`)), LIMIT);
     chromium.on("error", (error) => reject(new Error(`Chromium cannot be started (apt-get install chromium): ${error}`)));
     chromium.on("exit", () => reject(new Error(`Chromium ended early; its log:\n${log}`)));
     const over = () => {
       clearTimeout(late);
-      // Its helpers may still write there for a moment.
-      const removal = { recursive: true, force: true, maxRetries: 20, retryDelay: 250 };
-      chromium.removeAllListeners("exit").on("exit", () => rmSync(profile, removal));
+      chromium.removeAllListeners("exit").on("exit", () => remove(profile));
       chromium.kill();
       server.closeAllConnections();
       server.close();
