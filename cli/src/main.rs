@@ -14,6 +14,7 @@ mod gateway;
 mod learn;
 mod output;
 mod policy;
+mod probe;
 mod registry;
 mod rotation;
 mod serve;
@@ -62,6 +63,7 @@ enum Call {
     Learn(learn::Arguments),
     Explain(explain::Arguments),
     Attack(attack::Arguments),
+    Probe(probe::Arguments),
     Fanout(fanout::Arguments),
     Xds(xds::Arguments),
 }
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Call::Learn(arguments) => learn::run(arguments),
         Call::Explain(arguments) => explain::run(arguments),
         Call::Attack(arguments) => attack::run(arguments),
+        Call::Probe(arguments) => probe::run(arguments),
         Call::Fanout(arguments) => fanout::run(arguments),
         Call::Xds(arguments) => xds::run(arguments),
     };

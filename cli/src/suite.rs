@@ -20,6 +20,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
+pub(crate) use self::junit::escaped;
 use self::{document::Suite, place::Wrong, run::SuiteResult};
 use crate::output::{self, Answer, Format};
 

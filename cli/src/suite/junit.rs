@@ -70,7 +70,7 @@ fn case(out: &mut String, suite: &SuiteResult, check: &CheckResult) {
 }
 
 /// Text for XML 1.0: the five entities, and a replacement for what XML cannot have at all.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

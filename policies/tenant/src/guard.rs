@@ -9,7 +9,7 @@ use crate::{
     directory::Nothing,
     firewall::{Cleaned, Ownership, Whose},
     inspect::{Asked, Opening},
-    source::{By, HostSource, Place, tenant_at},
+    source::{By, HostSource, Place, Reading, tenant_at},
 };
 
 /// A tenant's request that went on, as far as its answer is judged by it.
@@ -60,6 +60,24 @@ impl Policy {
             host: request::host(authority).unwrap_or_default(),
             shared: route.shared && route.class == Class::Tenant,
             method: text(":method").unwrap_or_default().into(),
+            request_id: request.single("x-request-id").map(Into::into),
+            route: index,
+        })
+    }
+
+    /// What the answer to `request` would be judged by, if it were proven to be the tenant's with this
+    /// id; nothing where no route of a tenant is for it.
+    #[must_use]
+    pub fn guard_of(&self, request: &Request<'_>, id: &str, slug: Option<&str>) -> Option<Guard> {
+        let reading = Reading::new(*request).ok()?;
+        let method = request.pseudo(":method").ok()??;
+        let (index, route) = self.routes.find(&reading, method)?;
+        matches!(route.class, Class::Tenant | Class::Universal).then(|| Guard {
+            id: id.into(),
+            slug: slug.map(Into::into),
+            host: reading.host.clone(),
+            shared: route.shared && route.class == Class::Tenant,
+            method: method.into(),
             request_id: request.single("x-request-id").map(Into::into),
             route: index,
         })

@@ -109,6 +109,12 @@ impl Policy {
         &self.audit
     }
 
+    /// Whether any route's answers are looked at.
+    #[must_use]
+    pub fn has_guards(&self) -> bool {
+        self.routes.0.iter().any(|route| route.guard.is_some())
+    }
+
     /// Whether any route's answers are held back while they are looked at.
     #[must_use]
     pub fn guards_answers(&self) -> bool {
