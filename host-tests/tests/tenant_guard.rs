@@ -5,10 +5,14 @@
 mod envoy_guard;
 #[path = "tenant_guard/hosted.rs"]
 mod hosted;
+#[path = "tenant_guard/large.rs"]
+mod large;
 #[path = "tenant_guard/leaks.rs"]
 mod leaks;
 #[path = "tenant_guard/quota.rs"]
 mod quota;
+#[path = "tenant_guard/shadow.rs"]
+mod shadow;
 
 use serde_json::{Value, json};
 
@@ -44,5 +48,13 @@ fn guards() -> Value {
         "echo": {"echo": {}},
         "planted": {"canaries": {"prefix": "canary_", "secret": SECRET}, "release": "hold"},
         "grpc": {"fields": {"grpc": ["1"]}},
+        "grpc-held": {"fields": {"grpc": ["1"]}, "release": "hold"},
     })
+}
+
+/// [`tenant_guard`] where all is only reported.
+fn in_shadow(guards: &Value) -> Value {
+    let mut config = tenant_guard(guards);
+    config["audit"]["mode"] = json!("shadow");
+    config
 }

@@ -147,6 +147,11 @@ impl Vm {
         self.trap.as_ref()
     }
 
+    /// Bytes of the guest's linear memory.
+    pub(crate) fn memory(&self) -> Option<usize> {
+        self.store.data().memory.map(|memory| memory.data_size(&self.store))
+    }
+
     /// Instructions so far, where the engine counts them.
     pub(crate) fn instructions(&self) -> Option<u64> {
         self.store.get_fuel().ok().map(|left| FUEL.saturating_sub(left))

@@ -146,6 +146,13 @@ impl Worker {
         self.chain.get(filter).and_then(|entry| self.vms.get(&entry.vm)).and_then(Vm::instructions)
     }
 
+    /// Bytes of linear memory that the VM of `filter` has; they never become fewer. `None` where there
+    /// is no such filter.
+    #[must_use]
+    pub fn memory(&self, filter: usize) -> Option<usize> {
+        self.chain.get(filter).and_then(|entry| self.vms.get(&entry.vm)).and_then(Vm::memory)
+    }
+
     /// What stopped a filter's VM, if something has.
     #[must_use]
     pub fn trap(&self, filter: usize) -> Option<&Trap> {

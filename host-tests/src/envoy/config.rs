@@ -89,6 +89,7 @@ pub struct Listener {
     name: String,
     filters: Vec<Value>,
     route: Route,
+    timeout: &'static str,
 }
 
 impl Listener {
@@ -96,7 +97,7 @@ impl Listener {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let route = Route::Direct { status: 200, body: "ok".to_owned() };
-        Self { name: name.to_owned(), filters: Vec::new(), route }
+        Self { name: name.to_owned(), filters: Vec::new(), route, timeout: "30s" }
     }
 
     /// Adds an HTTP filter after those that are there; the router is added by itself.
@@ -113,6 +114,13 @@ impl Listener {
         self
     }
 
+    /// Lets an answer of the cluster take as long as it does.
+    #[must_use]
+    pub fn without_timeout(mut self) -> Self {
+        self.timeout = "0s";
+        self
+    }
+
     /// Answers what passes the filters with this status and body.
     #[must_use]
     pub fn direct(mut self, status: u16, body: &str) -> Self {
@@ -125,7 +133,7 @@ impl Listener {
             Route::Direct { status, body } => {
                 ("direct_response", json!({"status": status, "body": {"inline_string": body}}))
             }
-            Route::Cluster(cluster) => ("route", json!({"cluster": cluster, "timeout": "30s"})),
+            Route::Cluster(cluster) => ("route", json!({"cluster": cluster, "timeout": self.timeout})),
         };
         let mut route = json!({"match": {"prefix": "/"}});
         route[action.0] = action.1;

@@ -1,8 +1,9 @@
 //! In the embedded host, at every cut.
 
 use anyhow::{Result, anyhow, bail, ensure};
-use portcullis_host::{Module, Outcome, Piece, Plugin, Process, StreamInfo, VirtualClock, Worker};
-use portcullis_host_tests::subject::compiled;
+use portcullis_host::{Limits, Outcome, Piece, Plugin, Process, StreamId, StreamInfo, VirtualClock, Worker};
+use portcullis_host_tests::{loopback::Answer, subject::compiled};
+use serde_json::{Value, json};
 
 use crate::{
     guards,
@@ -10,30 +11,39 @@ use crate::{
     tenant_guard,
 };
 
-fn worker(module: &Module) -> Result<Worker> {
-    let process = Process::builder().clock(VirtualClock::at_unix_seconds(1_767_225_600)).seed(1).build();
+/// A worker with tenant-guard, and what it shares with others: its counters and its log.
+pub(crate) fn worker(configuration: &Value, limits: Limits) -> Result<(Worker, Process)> {
+    let clock = VirtualClock::at_unix_seconds(1_767_225_600);
+    let process = Process::builder().clock(clock).seed(1).limits(limits).build();
     let mut worker = Worker::new(&process);
-    let plugin = Plugin::new("tenant-guard").configuration(tenant_guard(&guards()).to_string());
-    worker.add(module, plugin.allow_on_headers_stop_iteration())?;
-    Ok(worker)
+    let plugin = Plugin::new("tenant-guard").configuration(configuration.to_string());
+    worker
+        .add(&compiled(portcullis_modules::TENANT_GUARD.wasm)?, plugin.allow_on_headers_stop_iteration())?;
+    Ok((worker, process))
 }
 
 /// Status, body and whether the answer was whole.
-type Left = (u16, Vec<u8>, bool);
+pub(crate) type Left = (u16, Vec<u8>, bool);
 
-/// Drives the answer of `case` in pieces that end at `cuts`.
-fn drive(worker: &mut Worker, case: &Case, cuts: &[usize]) -> Result<Left> {
+/// Opens a stream of acme's and lets its request pass.
+pub(crate) fn open(worker: &mut Worker, method: &str, path: &str) -> Result<StreamId> {
     let claims = br#"{"main":{"sub":"u","org_id":"acme"}}"#;
     let stream = worker.open(StreamInfo::new().property(["portcullis_jwt"], claims));
     let request = [
-        (":method", case.method),
-        (":path", case.path),
+        (":method", method),
+        (":path", path),
         (":authority", "app.test"),
         (":scheme", "http"),
         ("x-tenant-id", "acme"),
         ("x-request-id", "r-1"),
     ];
     ensure!(worker.request_headers(stream, request, true).is_forward(), "the request was refused");
+    Ok(stream)
+}
+
+/// Drives the answer of `case` in pieces that end at `cuts`.
+pub(crate) fn drive(worker: &mut Worker, case: &Case, cuts: &[usize]) -> Result<Left> {
+    let stream = open(worker, case.method, case.path)?;
     let status = case.answer.status.to_string();
     let mut headers = vec![(":status".to_owned(), status)];
     headers.extend(case.answer.headers.clone());
@@ -104,8 +114,7 @@ fn judge(case: &Case, (status, body, whole): Left) -> Result<()> {
 
 #[test]
 fn every_leak_is_stopped_or_reported_at_every_cut() -> Result<()> {
-    let module = compiled(portcullis_modules::TENANT_GUARD.wasm)?;
-    let mut worker = worker(&module)?;
+    let (mut worker, _) = worker(&tenant_guard(&guards()), Limits::default())?;
     for case in cases() {
         let size = case.answer.body.len();
         let single = (0..size.min(200)).map(|at| vec![at]);
@@ -115,5 +124,32 @@ fn every_leak_is_stopped_or_reported_at_every_cut() -> Result<()> {
             judge(&case, left).map_err(|error| anyhow!("{} cut at {cuts:?}: {error:#}", case.name))?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_route_on_which_the_field_is_never_seen_is_told_of_once() -> Result<()> {
+    let fields = json!({"fields": {"keys": ["tenant_id"], "presence": "if_present"}});
+    let guards = json!({"never": fields, "once": fields});
+    let (mut worker, process) = worker(&tenant_guard(&guards), Limits::default())?;
+    let case = |path, body: &str| Case {
+        name: "",
+        path,
+        method: "GET",
+        answer: Answer::status(200).body("application/json", body),
+        expect: Expect::Whole,
+    };
+    let told = |route: usize| {
+        let text = format!("`routes[{route}].guard`: none of the first 100 answers has a field");
+        process.log().iter().filter(|line| line.text.contains(&text)).count()
+    };
+    for n in 1..=300 {
+        drive(&mut worker, &case("/never/a", r#"{"org":"x"}"#), &[])?;
+        let body = if n == 50 { r#"{"tenant_id":"acme"}"# } else { "{}" };
+        drive(&mut worker, &case("/once/a", body), &[])?;
+        assert_eq!(told(0), usize::from(n >= 100), "after {n} answers");
+    }
+    assert_eq!(told(1), 0, "the field was seen there");
+    assert_eq!(process.counter("portcullis.tenant.guard.field_not_seen"), Some(599));
     Ok(())
 }

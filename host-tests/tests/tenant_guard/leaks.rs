@@ -27,6 +27,21 @@ pub enum Expect {
     Reported(&'static str),
 }
 
+impl Case {
+    /// The same where nothing is stopped.
+    pub fn in_shadow(mut self) -> Self {
+        self.expect = match self.expect {
+            Expect::Refused(kind) | Expect::Cut(_, kind) => match kind {
+                // Nothing is held, so nothing is too much.
+                "too_large" => Expect::Whole,
+                kind => Expect::Reported(kind),
+            },
+            other => other,
+        };
+        self
+    }
+}
+
 fn case(name: &'static str, path: &'static str, answer: Answer, expect: Expect) -> Case {
     Case { name, path, method: "GET", answer, expect }
 }
@@ -45,6 +60,22 @@ pub fn canary(tenant: &str) -> String {
 pub fn message(tenant: &str) -> Vec<u8> {
     let size = u8::try_from(tenant.len()).unwrap_or(u8::MAX);
     [&[0, 0, 0, 0, size + 2, 10, size][..], tenant.as_bytes()].concat()
+}
+
+/// The answer without its last byte.
+fn short(mut answer: Answer) -> Answer {
+    answer.body.pop();
+    answer
+}
+
+/// The answer whose first message says that it is compressed.
+fn compressed(mut answer: Answer) -> Answer {
+    answer.body[0] = 1;
+    answer
+}
+
+fn empty_message() -> Answer {
+    Answer::status(200).body("application/grpc", [0_u8; 5]).trailer("grpc-status", "0")
 }
 
 /// Every leak, in every form.
@@ -154,6 +185,11 @@ pub fn cases() -> Vec<Case> {
         ),
         case("a message", "/grpc/a", grpc(&["acme", "acme"]), Whole),
         case("a foreign message", "/grpc/a", grpc(&["globex"]), Refused("field")),
+        case("a message, held", "/grpc-held/a", grpc(&["acme", "acme"]), Whole),
+        case("a foreign message, held", "/grpc-held/a", grpc(&["acme", "globex"]), Refused("field")),
+        case("a message cut short, held", "/grpc-held/a", short(grpc(&["acme"])), Refused("malformed")),
+        case("a message of nobody, held", "/grpc-held/a", empty_message(), Refused("unattributed")),
+        case("a compressed message, held", "/grpc-held/a", compressed(grpc(&["acme"])), Refused("encoded")),
         case("an unguarded route", "/plain/a", json(FOREIGN), Whole),
         case("a trailer", "/hold/a", json(OWN).trailer("x-secret", "globex"), Whole),
     ];
