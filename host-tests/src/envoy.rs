@@ -21,13 +21,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 pub use binary::{VERSION, binary, binary_unless_skipped, installed};
-pub(crate) use binary::{cache_folder, interpreter_with_pip};
 pub use discovered::Discovered;
 
 use crate::loopback::{Connection, Request};
 
-/// How long Envoy may take to be ready. Compiling a wasm module on a loaded machine is most of it.
-const START: Duration = Duration::from_secs(60);
+/// How long Envoy may take to be ready. Compiling wasm modules on a loaded machine is most of it.
+const START: Duration = Duration::from_secs(240);
 
 /// What files of `deploy/` read from the environment: secrets are in none of them.
 const ENVIRONMENT: [(&str, &str); 2] = [

@@ -11,14 +11,17 @@
 //! * [`tenant`] is the tenant corpus: requests against the files of `deploy/envoy`, and who answers.
 //! * [`generated`] makes tokens by chance; [`pyjwt`] is a second opinion about them.
 //! * [`vectors`] finds the test vectors of other projects.
+//! * [`kubectl`] renders what is applied to a cluster.
 //!
 //! The other cases are in `tests/`.
 
 pub mod envoy;
 pub mod generated;
+pub mod kubectl;
 pub mod loopback;
 pub mod model;
 pub mod pyjwt;
+mod pypi;
 pub mod subject;
 pub mod tenant;
 pub mod vectors;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::envoy::{cache_folder, interpreter_with_pip};
+use crate::pypi::{cache_folder, interpreter_with_pip};
 
 const PACKAGES: [&str; 2] = ["pyjwt==2.10.1", "cryptography==50.0.2"];
 const SKIP: &str = "PORTCULLIS_SKIP_PYJWT";
