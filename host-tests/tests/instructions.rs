@@ -95,21 +95,22 @@ fn median(mut counts: Vec<u64>) -> u64 {
 fn a_request_costs_the_stated_number_of_instructions() -> Result<()> {
     let module = Module::compile(&Engine::counting()?, portcullis_modules::JWT_AUTH.wasm)?;
     let mut objections = Vec::new();
-    for (name, kind, cold, warm) in [
-        ("RS256", Kind::Rsa(2048), 49_118_u64, 46_390_u64),
-        ("ES256", Kind::P256, 45_809, 42_476),
-        ("EdDSA", Kind::Ed25519, 2_163_416, 43_252),
+    // The second time a token is parsed once more, and what it says is kept.
+    for (name, kind, stated) in [
+        ("RS256", Kind::Rsa(2048), [43_930_u64, 48_352, 20_028]),
+        ("ES256", Kind::P256, [42_060, 45_672, 20_042]),
+        ("EdDSA", Kind::Ed25519, [2_158_000, 46_500, 20_042]),
     ] {
         let mut subject = Subject::new(&module, kind)?;
         let tokens = (0..31).map(|_| subject.token()).collect::<Result<Vec<_>>>()?;
-        let mut measure = || tokens.iter().map(|token| subject.serve(token)).collect::<Result<Vec<_>>>();
-        for (how, counts, stated) in [("first time", measure()?, cold), ("again", measure()?, warm)] {
+        for (how, stated) in ["first", "second", "third"].into_iter().zip(stated) {
+            let counts = tokens.iter().map(|token| subject.serve(token)).collect::<Result<Vec<_>>>()?;
             let found = median(counts);
-            println!("{name}, {how}: {found} instructions");
+            println!("{name}, {how} time: {found} instructions");
             let change = found as f64 / stated as f64 - 1.0;
             if change.abs() > MARGIN {
                 objections.push(format!(
-                    "{name}, {how}: {found} instructions, {:+.1} % of the stated {stated}",
+                    "{name}, {how} time: {found} instructions, {:+.1} % of the stated {stated}",
                     change * 100.0
                 ));
             }

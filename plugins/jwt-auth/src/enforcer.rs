@@ -11,11 +11,7 @@ use portcullis_abi::{
     verify::Arithmetic,
 };
 use portcullis_core::{Code, Denial};
-use portcullis_jwt::{
-    Decision, Need, Permit, Policy, Request,
-    request::Peer,
-    verified::{Remembering, Verified},
-};
+use portcullis_jwt::{Decision, Need, Permit, Policy, Request, request::Peer, verified::Verified};
 
 use crate::{
     keys::{Answer, KeyStore},
@@ -53,7 +49,7 @@ pub(crate) struct Enforcer {
     pub(crate) policy: Policy,
     pub(crate) arithmetic: Arithmetic,
     /// Ends with the configuration: a new one begins with nothing.
-    pub(crate) verified: RefCell<Verified<Seed>>,
+    pub(crate) verified: Verified<Seed>,
     pub(crate) keys: RefCell<KeyStore>,
     pub(crate) metrics: Metrics,
     /// Requests that waited and have their permit; until they end.
@@ -92,10 +88,9 @@ impl Enforcer {
             let decision = {
                 let mut keys = self.keys.try_borrow_mut().map_err(|_| Refused::UNREADABLE)?;
                 keys.read_clock();
-                let verifier = Remembering::new(&self.arithmetic, &self.verified);
-                self.policy.decide(&request, &*keys, &verifier, now)
+                self.policy.decide_remembering(&request, &*keys, &self.arithmetic, &self.verified, now)
             };
-            self.count();
+            self.metrics.signatures(self.verified.take_counts());
             let need = match decision {
                 Decision::Permit(permit) => return self.permit(&permit),
                 Decision::Deny(denial) => return self.deny(&request, &denial),
@@ -122,12 +117,6 @@ impl Enforcer {
             Decision::Deny(denial) | Decision::Need(Need { otherwise: denial, .. }) => {
                 self.deny(request, &denial)
             }
-        }
-    }
-
-    fn count(&self) {
-        if let Ok(mut verified) = self.verified.try_borrow_mut() {
-            self.metrics.signatures(verified.take_counts());
         }
     }
 

@@ -55,7 +55,7 @@ impl Root {
             return Err("no timer, so no key set can be fetched".into());
         }
         Ok(Enforcer {
-            verified: RefCell::new(Verified::new(room, seed.unwrap_or_default())),
+            verified: Verified::new(room, seed.unwrap_or_default()),
             keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
             metrics: Metrics::new(policy.reports()),

@@ -1,8 +1,8 @@
-//! The keyed hash of the memory of verified signatures.
+//! The keyed hash of the memory of verified tokens.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher as _};
 
-/// Random bytes that the hash begins with, so that nobody can choose signatures that collide.
+/// Random bytes that the hash begins with, so that nobody can choose tokens that collide.
 #[derive(Clone, Copy)]
 pub(crate) struct Seed([u8; 16]);
 

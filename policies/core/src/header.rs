@@ -83,7 +83,13 @@ pub fn values<'h, 'n>(
     headers: &'h [(&'h [u8], &'h [u8])],
     name: &'n str,
 ) -> impl Iterator<Item = &'h [u8]> + use<'h, 'n> {
-    headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
+    headers.iter().filter(move |(own, _)| is_called(own, name.as_bytes())).map(|(_, value)| *value)
+}
+
+/// Whether both are one name. Proxies send lower case, so that most bytes are the same as they are.
+fn is_called(own: &[u8], name: &[u8]) -> bool {
+    let same = |(own, theirs): (&u8, &u8)| own == theirs || own.eq_ignore_ascii_case(theirs);
+    own.len() == name.len() && own.iter().zip(name).all(same)
 }
 
 /// A value that is safe as a header's: visible ASCII and inner spaces as they are, every other
@@ -91,11 +97,15 @@ pub fn values<'h, 'n>(
 /// (CWE-113) and the original can be recovered.
 #[must_use]
 pub fn encode_value(text: &str) -> Vec<u8> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        return text.into();
+    }
     let mut out = Vec::with_capacity(text.len());
     let last = text.len().saturating_sub(1);
     for (at, byte) in text.bytes().enumerate() {
         let inner_space = byte == b' ' && at != 0 && at != last;
-        if inner_space || (byte.is_ascii_graphic() && byte != b'%') {
+        if inner_space || is_plain(byte) {
             out.push(byte);
         } else {
             out.push(b'%');

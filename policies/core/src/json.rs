@@ -23,7 +23,7 @@ pub enum Value<'a> {
     /// `true` or `false`
     Bool(bool),
     /// A number as it was written, so that nothing is lost to a float.
-    Number(&'a str),
+    Number(Cow<'a, str>),
     /// A string with its escapes resolved.
     String(Cow<'a, str>),
     /// An array.
@@ -146,6 +146,24 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
+    /// The same object with its texts copied out of the document.
+    #[must_use]
+    pub fn into_owned(self) -> Object<'static> {
+        let owned =
+            |(name, value): (Cow<'a, str>, Value<'a>)| (Cow::Owned(name.into_owned()), value.into_owned());
+        Object(self.0.into_iter().map(owned).collect())
+    }
+
+    /// Bytes on the heap, once nothing is borrowed; what an allocator adds to a text is rounded up.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let member = |(name, value): &(Cow<'a, str>, Value<'a>)| {
+            let own = size_of::<(Cow<'a, str>, Value<'a>)>().saturating_add(text_bytes(name));
+            own.saturating_add(value.heap_bytes())
+        };
+        self.0.iter().map(member).fold(0, usize::saturating_add)
+    }
+
     /// How many members there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -176,6 +194,31 @@ impl<'a> Value<'a> {
     #[must_use]
     pub const fn as_object(&self) -> Option<&Object<'a>> {
         if let Self::Object(object) = self { Some(object) } else { None }
+    }
+
+    /// The same value with its texts copied out of the document.
+    #[must_use]
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(text) => Value::Number(Cow::Owned(text.into_owned())),
+            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Self::Array(elements) => Value::Array(elements.into_iter().map(Value::into_owned).collect()),
+            Self::Object(object) => Value::Object(object.into_owned()),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 0,
+            Self::Number(text) | Self::String(text) => text_bytes(text),
+            Self::Array(elements) => {
+                let element = |value: &Value<'a>| size_of::<Value<'a>>().saturating_add(value.heap_bytes());
+                elements.iter().map(element).fold(0, usize::saturating_add)
+            }
+            Self::Object(object) => object.heap_bytes(),
+        }
     }
 
     /// The value as compact JSON.
@@ -219,6 +262,11 @@ impl<'a> Value<'a> {
     }
 }
 
+fn text_bytes(text: &str) -> usize {
+    const ALLOCATION: usize = 16;
+    text.len().saturating_add(ALLOCATION)
+}
+
 /// Appends `text` as a JSON string.
 pub fn write_string(text: &str, out: &mut String) {
     // Writing a str into a String cannot fail; an error would leave the member empty, not wrong.
@@ -235,8 +283,19 @@ mod tests {
     fn a_document_is_read_as_it_was_written() {
         let text = r#"{"a":[1,2.50,1e3,true,null],"b":{"c\n":"d\u00e9"}}"#;
         let object = parse_object(text.as_bytes()).unwrap();
-        assert_eq!(object.get("a").unwrap().as_array().unwrap()[1], Value::Number("2.50"));
+        assert_eq!(object.get("a").unwrap().as_array().unwrap()[1], Value::Number("2.50".into()));
         assert_eq!(Value::Object(object).to_json(), r#"{"a":[1,2.50,1e3,true,null],"b":{"c\n":"dé"}}"#);
+    }
+
+    #[test]
+    fn an_owned_value_is_the_same_and_counts_its_bytes() {
+        let text = r#"{"a":[1,2.50,null],"b":{"c\n":"d"}}"#;
+        let object = parse_object(text.as_bytes()).unwrap();
+        let owned = object.clone().into_owned();
+        assert_eq!(owned, object);
+        let (member, element) = (size_of::<(Cow<'_, str>, Value<'_>)>(), size_of::<Value<'_>>());
+        // `a`, `b`, `c` with the line's end, `d`, and the digits of two numbers.
+        assert_eq!(owned.heap_bytes(), 3 * member + 3 * element + 10 + 6 * 16);
     }
 
     #[test]

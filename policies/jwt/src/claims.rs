@@ -43,6 +43,7 @@ impl ClaimPath {
 }
 
 /// The claims of a token, with the times among them read once.
+#[derive(Debug)]
 pub(crate) struct Claims<'a> {
     all: Object<'a>,
     exp: Option<UnixTime>,
@@ -67,6 +68,11 @@ impl<'a> Claims<'a> {
         }
         let (exp, nbf, iat) = (time(&all, "exp")?, time(&all, "nbf")?, time(&all, "iat")?);
         Ok(Self { all, exp, nbf, iat })
+    }
+
+    /// The same claims with their texts copied out of the token.
+    pub(crate) fn into_owned(self) -> Claims<'static> {
+        Claims { all: self.all.into_owned(), exp: self.exp, nbf: self.nbf, iat: self.iat }
     }
 
     /// Every claim.

@@ -1,9 +1,9 @@
 //! Claims as header values: what the upstream may rely on.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use portcullis_core::{HeaderName, header::encode_value};
+use portcullis_core::{HeaderName, bytes, header::encode_value};
 
 use crate::{
     claims::ClaimPath,
@@ -27,14 +27,15 @@ impl Forward {
     }
 
     /// The headers for one token's verified claims. An absent claim sets nothing.
-    pub(crate) fn render(&self, payload: &[u8], claims: &Object<'_>) -> Vec<(HeaderName, Vec<u8>)> {
+    pub(crate) fn render(&self, payload: &[u8], claims: &Object<'_>) -> Vec<(&HeaderName, Vec<u8>)> {
+        let mut rendered = Vec::with_capacity(self.headers.len().saturating_add(1));
         let from_claims = self
             .headers
             .iter()
-            .filter_map(|(path, header)| Some((header.clone(), header_value(path.find(claims)?)?)));
-        let whole =
-            self.payload_header.iter().map(|header| (header.clone(), URL_SAFE_NO_PAD.encode(payload).into()));
-        from_claims.chain(whole).collect()
+            .filter_map(|(path, header)| Some((header, header_value(path.find(claims)?)?)));
+        rendered.extend(from_claims);
+        rendered.extend(self.payload_header.iter().map(|own| (own, URL_SAFE_NO_PAD.encode(payload).into())));
+        rendered
     }
 }
 
@@ -51,21 +52,23 @@ fn header_value(value: &Value<'_>) -> Option<Vec<u8>> {
         }),
         Value::Object(_) => Some(URL_SAFE_NO_PAD.encode(value.to_json()).into()),
         // A string must not pose as a list.
-        single => scalar(single).map(|text| encode_element(&text)),
+        single => scalar(single).map(encode_element),
     }
 }
 
-fn scalar(value: &Value<'_>) -> Option<String> {
+fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
     match value {
-        Value::Bool(true) => Some("true".into()),
-        Value::Bool(false) => Some("false".into()),
-        Value::Number(text) => Some((*text).into()),
-        Value::String(text) => Some(text.clone().into_owned()),
+        Value::Bool(true) => Some("true"),
+        Value::Bool(false) => Some("false"),
+        Value::Number(text) | Value::String(text) => Some(text),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 fn encode_element(text: &str) -> Vec<u8> {
+    if !bytes::has(text.as_bytes(), b',') {
+        return encode_value(text);
+    }
     let parts: Vec<_> = text.split(',').map(encode_value).collect();
     parts.join(&b"%2C"[..])
 }

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use portcullis_core::{Code, Denial, HeaderName, UnixTime};
-use portcullis_crypto::Verifier;
+use portcullis_crypto::{Algorithm, Verifier};
 
 use crate::{
     check::{Check, Note, Ran, Reached, Refusal, Run, both, of},
@@ -17,6 +17,7 @@ use crate::{
     request::Request,
     rules::{Accepted, Reading, Requirement, Rule},
     token::{Candidates, Compact, Header, RawHeader, Unverified, within},
+    verified::{Memory, Read, Recalled},
 };
 
 /// One decision in the making.
@@ -26,17 +27,50 @@ pub(crate) struct Judge<'d> {
     request: Request<'d>,
     keys: &'d dyn KeySource,
     verifier: &'d dyn Verifier,
+    memory: Option<&'d dyn Memory>,
     now: UnixTime,
     /// The reading of the request and the rule that it is under, once they are known.
     reading: Option<&'d Reading<'d>>,
     rule: Option<&'d Rule>,
 }
 
+/// A token's bytes.
+#[derive(Clone, Copy)]
+struct Text<'t> {
+    token: &'t [u8],
+    payload: &'t [u8],
+    /// Its segments, where they were decoded for this request.
+    compact: Option<&'t Compact<'t>>,
+}
+
+impl Text<'_> {
+    /// The first of `candidates` that the signature was made with.
+    fn verify<'k>(
+        &self,
+        candidates: Candidates<'k>,
+        algorithm: Algorithm,
+        verifier: &dyn Verifier,
+    ) -> Result<Result<&'k JsonWebKey, Unverified>, Denial> {
+        match self.compact {
+            Some(compact) => Ok(compact.verify(candidates, algorithm, verifier)),
+            // It is remembered, but not with a key that is still there.
+            None => Ok(Compact::parse(self.token)?.verify(candidates, algorithm, verifier)),
+        }
+    }
+}
+
+/// What a token says, as far as it could be read.
+struct Said<'s, R: Run> {
+    header: Reached<&'s RawHeader<'s>, R>,
+    claims: Reached<&'s Claims<'s>, R>,
+    text: Reached<Text<'s>, R>,
+}
+
 /// A token that was verified.
 struct Proven<'d> {
     issuer: &'d Issuer,
     payload: Vec<u8>,
-    headers: Vec<(HeaderName, Vec<u8>)>,
+    headers: Vec<(&'d HeaderName, Vec<u8>)>,
     location: &'d Location,
 }
 
@@ -48,7 +82,12 @@ impl<'d> Judge<'d> {
         verifier: &'d dyn Verifier,
         now: UnixTime,
     ) -> Self {
-        Self { policy, request, keys, verifier, now, reading: None, rule: None }
+        Self { policy, request, keys, verifier, memory: None, now, reading: None, rule: None }
+    }
+
+    /// The same decision by somebody who remembers tokens.
+    pub(crate) fn remembering(self, memory: &'d dyn Memory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// Makes the checks as `run` wants them made.
@@ -149,38 +188,73 @@ impl<'d> Judge<'d> {
             within(found.0.token, self.policy.limits.token_bytes)?;
             Ok(found)
         })?;
+        let recalled = of(&found).ok().and_then(|(found, _)| Some(self.memory?.recall(found.token)));
+        let recalled = recalled.as_ref();
+        if let Some(read) = recalled.and_then(Recalled::read) {
+            // Form, header and claims passed when these bytes were read: see [`crate::verified`].
+            let text =
+                found.map(|(found, _)| Text { token: found.token, payload: &read.payload, compact: None });
+            let said = Said { header: Ok(&read.header), claims: Ok(&read.claims), text };
+            return Ok(self.judge_said(run, found, said, recalled)?.map(|(proven, _)| proven));
+        }
         let compact =
             self.check(run, Check::Form, of(&found), |(found, _)| Ok(Compact::parse(found.token)?))?;
         let header =
             self.check(run, Check::Header, of(&compact), |compact| Ok(RawHeader::parse(compact.header())?))?;
         let claims =
             self.check(run, Check::Claims, of(&compact), |compact| Ok(Claims::parse(compact.payload())?))?;
-        let issuer =
-            self.check(run, Check::Issuer, both(of(&claims), of(&found)), |(claims, (found, issuers))| {
-                Ok(self.issuer(claims, issuers, found.location)?)
-            })?;
+        let text = both(found, of(&compact)).map(|((found, _), compact)| Text {
+            token: found.token,
+            payload: compact.payload(),
+            compact: Some(compact),
+        });
+        let said = Said { header: of(&header), claims: of(&claims), text };
+        let judged = self.judge_said(run, found, said, recalled)?;
+        // Its second time: it may come a third one.
+        if let (Some(memory), Some(recalled), Ok((_, signer))) = (self.memory, recalled, &judged)
+            && recalled.is_known()
+            && let (Ok(text), Ok(header), Ok(claims)) = (text, header, claims)
+        {
+            let (header, claims) = (header.into_owned(), claims.into_owned());
+            memory.read(recalled, text.token, *signer, Read { header, claims, payload: text.payload.into() });
+        }
+        Ok(judged.map(|(proven, _)| proven))
+    }
+
+    /// Everything about one token that is not a function of its bytes alone, and the thumbprint of the
+    /// key that verified it.
+    fn judge_said<R: Run>(
+        &self,
+        run: &mut R,
+        found: Reached<(Found<'d>, &'d Accepted), R>,
+        Said { header, claims, text }: Said<'_, R>,
+        recalled: Option<&Recalled>,
+    ) -> Ran<(Proven<'d>, [u8; 32]), R> {
+        let issuer = self.check(run, Check::Issuer, both(claims, found), |(claims, (found, issuers))| {
+            Ok(self.issuer(claims, issuers, found.location)?)
+        })?;
         let extensions =
-            self.check(run, Check::Extensions, of(&header), |header| Ok(header.check_extensions()?))?;
+            self.check(run, Check::Extensions, header, |header| Ok(header.check_extensions()?))?;
         let algorithm =
-            self.check(run, Check::Algorithm, both(of(&header), issuer), |(header, (_, issuer))| {
+            self.check(run, Check::Algorithm, both(header, issuer), |(header, (_, issuer))| {
                 Ok(header.algorithm(&issuer.algorithms)?)
             })?;
-        let typ = self.check(run, Check::Type, both(of(&header), issuer), |(header, (_, issuer))| {
+        let typ = self.check(run, Check::Type, both(header, issuer), |(header, (_, issuer))| {
             Ok(header.check_type(&issuer.types)?)
         })?;
-        let header = both(of(&header), algorithm).map(|(header, algorithm)| header.pointer(algorithm));
-        let key = self.signature(run, issuer, header, of(&compact))?;
-        let holds = self.claims(run, issuer, of(&claims))?;
-        let headers = both(both(of(&claims), issuer), both(of(&compact), key)).map(
-            |((claims, (_, issuer)), (compact, _))| issuer.forward.render(compact.payload(), claims.all()),
-        );
-        let token = both(both(headers, issuer), both(found, compact));
+        let header = both(header, algorithm).map(|(header, algorithm)| header.pointer(algorithm));
+        let key = self.signature(run, issuer, header, text, recalled)?;
+        let holds = self.claims(run, issuer, claims)?;
+        let headers =
+            both(both(claims, issuer), both(text, key)).map(|((claims, (_, issuer)), (text, key))| {
+                (issuer.forward.render(text.payload, claims.all()), key.key().thumbprint())
+            });
+        let token = both(both(headers, issuer), both(found, text));
         Ok(extensions.and(typ).and(holds).and(token).map(
-            |((headers, (_, issuer)), ((found, _), compact))| Proven {
-                issuer,
-                headers,
-                location: found.location,
-                payload: compact.payload().into(),
+            |(((headers, signer), (_, issuer)), ((found, _), text))| {
+                let proven =
+                    Proven { issuer, headers, location: found.location, payload: text.payload.into() };
+                (proven, signer)
             },
         ))
     }
@@ -191,7 +265,8 @@ impl<'d> Judge<'d> {
         run: &mut R,
         issuer: Reached<(usize, &'d Issuer), R>,
         header: Reached<Header<'_>, R>,
-        compact: Reached<&Compact<'_>, R>,
+        text: Reached<Text<'_>, R>,
+        recalled: Option<&Recalled>,
     ) -> Ran<&'d JsonWebKey, R> {
         let pointed = both(issuer, header);
         let candidates = self.check(run, Check::Key, pointed, |((index, issuer), header)| {
@@ -205,10 +280,21 @@ impl<'d> Judge<'d> {
         let key = self.check(
             run,
             Check::Signature,
-            both(both(pointed, compact), candidates),
-            |((((index, issuer), header), compact), candidates)| {
-                let key = compact.verify(candidates, header.algorithm, self.verifier);
-                key.map_err(|why| refusal(index, issuer, header.kid, Some(why)))
+            both(both(pointed, text), candidates),
+            |((((index, issuer), header), text), candidates)| {
+                let remembering = self.memory.zip(recalled);
+                if let Some((memory, recalled)) = remembering
+                    && let Some(key) = recalled.thumbprint().and_then(|own| candidates.with_thumbprint(own))
+                {
+                    memory.confirmed();
+                    return Ok(key);
+                }
+                let key = text.verify(candidates, header.algorithm, self.verifier)?;
+                let key = key.map_err(|why| refusal(index, issuer, header.kid, Some(why)))?;
+                if let Some((memory, recalled)) = remembering {
+                    memory.verified(recalled, text.token, key.key().thumbprint());
+                }
+                Ok(key)
             },
         )?;
         if let Ok(((_, issuer), header)) = pointed

@@ -20,7 +20,7 @@ pub(crate) enum Location {
 }
 
 /// A token and the place it was found in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found<'r> {
     pub(crate) token: &'r [u8],
     pub(crate) location: &'r Location,

@@ -1,7 +1,7 @@
 //! The decision: one request in, a permit, a denial or a need out.
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
-use core::time::Duration;
+use core::{hash::BuildHasher, time::Duration};
 
 use portcullis_core::{Challenge, Denial, HeaderName, UnixTime};
 use portcullis_crypto::{Algorithm, Verifier};
@@ -20,6 +20,7 @@ use crate::{
     request::Request,
     rules::{Reading, Report, Rule, Rules},
     token::Types,
+    verified::Verified,
 };
 
 /// A configuration that was found sound.
@@ -42,7 +43,7 @@ pub struct Policy {
 pub struct Limits {
     /// A longer token is refused before it is decoded.
     pub token_bytes: usize,
-    /// What one worker may remember of verified signatures; see [`crate::verified`].
+    /// What one worker may remember of verified tokens; see [`crate::verified`].
     pub verified_tokens_bytes: usize,
     /// Requests of one worker that may wait for keys at the same time.
     pub waiting_requests: u32,
@@ -174,7 +175,22 @@ impl Policy {
         verifier: &dyn Verifier,
         now: UnixTime,
     ) -> Decision {
-        let judge = Judge::new(self, *request, keys, verifier, now);
+        self.run(request, Judge::new(self, *request, keys, verifier, now))
+    }
+
+    /// The same decision with a memory of tokens that were verified before: see [`crate::verified`].
+    pub fn decide_remembering<S: BuildHasher>(
+        &self,
+        request: &Request<'_>,
+        keys: &dyn KeySource,
+        verifier: &dyn Verifier,
+        memory: &Verified<S>,
+        now: UnixTime,
+    ) -> Decision {
+        self.run(request, Judge::new(self, *request, keys, verifier, now).remembering(memory))
+    }
+
+    fn run(&self, request: &Request<'_>, judge: Judge<'_>) -> Decision {
         match judge.judge(&mut UntilFailure) {
             Ok(Ok(permit)) => Decision::Permit(permit),
             Err(Refusal::Deny(denial)) => self.refuse(request, denial),

@@ -3,14 +3,14 @@
 //! Everything here runs on bytes that an attacker chose, before any signature is checked: it only
 //! parses, with the token's length as the bound of all work.
 
-use alloc::{format, vec, vec::Vec};
+use alloc::{borrow::Cow, format, vec, vec::Vec};
 
-use portcullis_core::{Code, Denial};
+use portcullis_core::{Code, Denial, bytes::equal};
 use portcullis_crypto::{Algorithm, Verifier, VerifyError};
 
 use crate::{
     base64url,
-    json::{self, Object, Value},
+    json::{self, Value},
     jwks::{JsonWebKey, KeySet},
 };
 
@@ -134,7 +134,7 @@ fn segment<'t>(name: &str, text: &'t [u8], out: &mut [u8]) -> Result<(usize, &'t
         .ok_or_else(|| malformed(format!("the {name} segment is not canonical base64url")))
 }
 
-fn malformed(detail: impl Into<alloc::borrow::Cow<'static, str>>) -> Denial {
+fn malformed(detail: impl Into<Cow<'static, str>>) -> Denial {
     Denial::new(Code::MalformedToken, detail)
 }
 
@@ -172,6 +172,11 @@ impl<'k> Candidates<'k> {
             header.kid.is_some_and(|kid| set.by_kid(kid).next().is_some() || set.left_out_kid(kid).is_some());
         Err(if known { Unverified::Unusable } else { Unverified::NoKey })
     }
+
+    /// The one with this RFC 7638 thumbprint.
+    pub(crate) fn with_thumbprint(self, thumbprint: &[u8; 32]) -> Option<&'k JsonWebKey> {
+        self.0.into_iter().flatten().find(|key| equal(&key.key().thumbprint(), thumbprint))
+    }
 }
 
 /// What the JOSE header says of the key. `jwk`, `jku`, `x5u` and `x5c` are never looked at: a token
@@ -183,27 +188,54 @@ pub(crate) struct Header<'h> {
 }
 
 /// What the header says before the issuer is known.
-pub(crate) struct RawHeader<'h>(Object<'h>);
+#[derive(Debug)]
+pub(crate) struct RawHeader<'h> {
+    alg: Cow<'h, str>,
+    kid: Option<Cow<'h, str>>,
+    typ: Option<Cow<'h, str>>,
+    cty: Option<Cow<'h, str>>,
+    /// A member that changes the meaning of the token in ways that nothing here understands.
+    extension: Option<&'static str>,
+}
 
 impl<'h> RawHeader<'h> {
     /// Parses the header and checks the types of the members that decide something.
     pub(crate) fn parse(bytes: &'h [u8]) -> Result<Self, Denial> {
-        let object =
+        let mut object =
             json::parse_object(bytes).map_err(|error| malformed(format!("the header is {error}")))?;
-        for name in ["typ", "cty", "kid"] {
-            if object.get(name).is_some_and(|value| value.as_str().is_none()) {
-                return Err(malformed(format!("`{name}` in the header is not a string")));
-            }
+        let mut text = |name| match object.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(malformed(format!("`{name}` in the header is not a string"))),
+        };
+        let (typ, cty, kid) = (text("typ")?, text("cty")?, text("kid")?);
+        let alg = text("alg").ok().flatten();
+        let alg = alg.ok_or_else(|| malformed("`alg` in the header is missing or not a string"))?;
+        let extension = ["crit", "b64", "zip"].into_iter().find(|name| object.get(name).is_some());
+        Ok(Self { alg, kid, typ, cty, extension })
+    }
+
+    /// The same header with its texts copied out of the token.
+    pub(crate) fn into_owned(self) -> RawHeader<'static> {
+        let owned = |text: Option<Cow<'h, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        RawHeader {
+            alg: Cow::Owned(self.alg.into_owned()),
+            kid: owned(self.kid),
+            typ: owned(self.typ),
+            cty: owned(self.cty),
+            extension: self.extension,
         }
-        if object.get("alg").and_then(Value::as_str).is_none() {
-            return Err(malformed("`alg` in the header is missing or not a string"));
-        }
-        Ok(Self(object))
+    }
+
+    /// Bytes of the texts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let texts = [Some(&self.alg), self.kid.as_ref(), self.typ.as_ref(), self.cty.as_ref()];
+        texts.into_iter().flatten().map(|text| text.len()).fold(0, usize::saturating_add)
     }
 
     /// Refuses what changes the meaning of the token in ways that nothing here understands.
     pub(crate) fn check_extensions(&self) -> Result<(), Denial> {
-        match ["crit", "b64", "zip"].iter().find(|name| self.0.get(name).is_some()) {
+        match self.extension {
             None => Ok(()),
             Some(name) => Err(Denial::new(Code::CriticalHeaderUnknown, format!("the header has `{name}`"))),
         }
@@ -211,15 +243,14 @@ impl<'h> RawHeader<'h> {
 
     /// `alg`, if it is one of `allowed`.
     pub(crate) fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, Denial> {
-        self.text("alg")
-            .and_then(Algorithm::from_name)
+        Algorithm::from_name(&self.alg)
             .filter(|algorithm| allowed.contains(algorithm))
             .ok_or_else(|| Denial::new(Code::AlgorithmNotAllowed, "`alg` is not one of the issuer's"))
     }
 
     /// `typ` and `cty`.
     pub(crate) fn check_type(&self, types: &Types) -> Result<(), Denial> {
-        types.check(self.text("typ"), self.text("cty"))
+        types.check(self.typ.as_deref(), self.cty.as_deref())
     }
 
     /// Everything about the header, in the order of the checks.
@@ -232,11 +263,7 @@ impl<'h> RawHeader<'h> {
 
     /// What points at the key, with the `algorithm` that was found to be allowed.
     pub(crate) fn pointer(&self, algorithm: Algorithm) -> Header<'_> {
-        Header { algorithm, kid: self.text("kid") }
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        Header { algorithm, kid: self.kid.as_deref() }
     }
 }
 

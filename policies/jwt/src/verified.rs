@@ -1,49 +1,108 @@
-//! Signatures that were verified before, so that the arithmetic is done once for a token that comes
-//! again and again.
+//! Tokens that were verified before, so that what never changes about a token is found out once, when
+//! it comes again and again.
 //!
-//! What is remembered is not a decision but one answer of one pure function: that this key verified
-//! this signature over this text. Everything else about a request is judged anew, every time: the
-//! time, the rule, the claims, the header, and whether the issuer's set still has the key. A key
-//! that was taken back or replaced is never asked for, so what it verified is worth nothing at once.
+//! What is remembered is not a decision but what a decision looks at: that this key verified the
+//! signature of these bytes, and what the bytes say. Everything that can change is judged anew, every
+//! time: the time, the rule, the claims against both, and whether the issuer's set still has the key. A
+//! key that was taken back or replaced is not among those asked for, so what it verified is worth
+//! nothing at once.
 //!
 //! # What holds
 //!
-//! - An answer is found by a keyed hash and believed only where key, algorithm, signed text and
-//!   signature are the same byte for byte.
-//! - Only a yes is remembered. Tokens that nobody signed take no room and push nothing out.
+//! - A token is found by a keyed hash and believed only where every byte is the same.
+//! - Only tokens that were verified are remembered. Those that nobody signed take no room and push
+//!   nothing out.
 //! - The bytes are bounded. There are two generations: where the young one is full it becomes the
-//!   old one, and what is asked for again comes back from there; the rest is forgotten together.
+//!   old one, and what comes again is taken over from there; the rest is forgotten together.
+//! - What a token says is kept from its second time on: a token that comes once costs no copies.
 
-use alloc::{boxed::Box, collections::BTreeMap};
+use alloc::{boxed::Box, collections::BTreeMap, rc::Rc};
 use core::{cell::RefCell, fmt, hash::BuildHasher, mem};
 
 use portcullis_core::bytes::equal;
-use portcullis_crypto::{Algorithm, Key, Verifier, VerifyError};
 
-/// What an entry costs beside its text: its place in the map, the thumbprint, the allocation.
-const OVERHEAD: usize = 128;
+use crate::{claims::Claims, token::RawHeader};
 
-/// How much of a signature is hashed: no signer makes two that begin alike.
+/// What an entry costs beside its text: its place in the map, the thumbprint, the allocations.
+const OVERHEAD: usize = 160;
+
+/// How much of a token's end is hashed, which is of its signature: no signer makes two that end alike.
 const HASHED: usize = 32;
 
 /// The memory of one worker. `S` makes the keyed hash: its seed must be unknown to clients.
 pub struct Verified<S> {
     hasher: S,
     limit: usize,
-    young: Generation,
-    old: Generation,
-    counts: Counts,
+    kept: RefCell<Kept>,
 }
 
 /// What happened since it was last asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Signatures that were found in the memory.
+    /// Tokens that were found in the memory, their key still in use.
     pub remembered: u32,
-    /// Signatures that were not found and then verified.
+    /// Signatures that were verified by arithmetic.
     pub verified: u32,
     /// Entries that were forgotten for want of room.
     pub forgotten: u32,
+}
+
+/// What a decision asks of a memory.
+pub(crate) trait Memory {
+    /// What is known of `token`.
+    fn recall(&self, token: &[u8]) -> Recalled;
+    /// The key that verified `token` before is still the one to ask.
+    fn confirmed(&self);
+    /// The key with this thumbprint verified `token`, of which `recalled` was known.
+    fn verified(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32]);
+    /// The same, and this is what `token` says.
+    fn read(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32], read: Read);
+}
+
+/// What a memory answers about a token.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    /// Where the token is, or would be.
+    hash: u64,
+    known: Option<Rc<Known>>,
+}
+
+impl Recalled {
+    /// Whether the token was verified before.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Of the key that verified it (RFC 7638).
+    pub(crate) fn thumbprint(&self) -> Option<&[u8; 32]> {
+        self.known.as_ref().map(|known| &known.thumbprint)
+    }
+
+    /// What it says, where that was worth keeping.
+    pub(crate) fn read(&self) -> Option<&Read> {
+        self.known.as_ref()?.read.as_ref()
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    thumbprint: [u8; 32],
+    read: Option<Read>,
+}
+
+/// What a token says: a function of its bytes alone.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) header: RawHeader<'static>,
+    pub(crate) claims: Claims<'static>,
+    pub(crate) payload: Box<[u8]>,
+}
+
+#[derive(Default)]
+struct Kept {
+    young: Generation,
+    old: Generation,
+    counts: Counts,
 }
 
 #[derive(Default)]
@@ -53,20 +112,8 @@ struct Generation {
 }
 
 struct Entry {
-    thumbprint: [u8; 32],
-    algorithm: Algorithm,
-    /// The signed text, then the signature.
-    text: Box<[u8]>,
-    signed: usize,
-}
-
-/// One question.
-#[derive(Clone, Copy)]
-struct Question<'q> {
-    key: &'q Key,
-    algorithm: Algorithm,
-    message: &'q [u8],
-    signature: &'q [u8],
+    token: Box<[u8]>,
+    known: Rc<Known>,
 }
 
 impl<S> fmt::Debug for Verified<S> {
@@ -79,19 +126,19 @@ impl<S> Verified<S> {
     /// An empty memory of at most `limit` bytes; with 0 nothing is remembered.
     #[must_use]
     pub fn new(limit: usize, hasher: S) -> Self {
-        let (young, old) = (Generation::default(), Generation::default());
-        Self { hasher, limit, young, old, counts: Counts::default() }
+        Self { hasher, limit, kept: RefCell::default() }
     }
 
     /// The bytes that are in use.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.young.bytes.saturating_add(self.old.bytes)
+    pub fn bytes(&self) -> usize {
+        let kept = self.kept.borrow();
+        kept.young.bytes.saturating_add(kept.old.bytes)
     }
 
     /// What happened since the last call.
-    pub fn take_counts(&mut self) -> Counts {
-        mem::take(&mut self.counts)
+    pub fn take_counts(&self) -> Counts {
+        mem::take(&mut self.kept.borrow_mut().counts)
     }
 
     /// Whether there is room for anything at all.
@@ -99,63 +146,85 @@ impl<S> Verified<S> {
         self.limit > 0
     }
 
-    fn add(&mut self, hash: u64, entry: Entry) {
-        // Each generation may have half of the room.
-        let room = self.limit / 2;
-        if entry.bytes() > room {
-            return;
-        }
-        if self.young.bytes.saturating_add(entry.bytes()) > room {
-            let forgotten = mem::replace(&mut self.old, mem::take(&mut self.young));
-            let count = u32::try_from(forgotten.entries.len()).unwrap_or(u32::MAX);
-            self.counts.forgotten = self.counts.forgotten.saturating_add(count);
-        }
-        self.young.insert(hash, entry);
+    /// What each generation may have.
+    const fn room(&self) -> usize {
+        self.limit / 2
     }
 }
 
 impl<S: BuildHasher> Verified<S> {
-    fn hash(&self, question: Question<'_>) -> u64 {
+    fn hash(&self, token: &[u8]) -> u64 {
         // A good signature is as good as random, and another text has another one.
-        let beginning = question.signature.get(..HASHED).unwrap_or(question.signature);
-        self.hasher.hash_one(beginning)
+        self.hasher.hash_one(token.last_chunk::<HASHED>().map_or(token, <[u8; HASHED]>::as_slice))
     }
 
-    fn knows(&mut self, question: Question<'_>) -> bool {
-        if !self.is_on() {
-            return false;
-        }
-        let hash = self.hash(question);
-        let known = self.young.has(hash, question) || {
-            let in_old = self.old.has(hash, question);
-            if in_old && let Some(entry) = self.old.remove(hash) {
-                self.add(hash, entry);
-            }
-            in_old
-        };
-        self.counts.remembered = self.counts.remembered.saturating_add(u32::from(known));
-        known
-    }
-
-    fn remember(&mut self, question: Question<'_>) {
-        self.counts.verified = self.counts.verified.saturating_add(1);
+    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known) {
         if self.is_on() {
-            let hash = self.hash(question);
-            self.add(hash, Entry::new(question));
+            let entry = Entry { token: token.into(), known: Rc::new(known) };
+            self.kept.borrow_mut().add(recalled.hash, entry, self.room());
         }
     }
 }
 
-impl Generation {
-    fn has(&self, hash: u64, question: Question<'_>) -> bool {
-        self.entries.get(&hash).is_some_and(|entry| entry.answers(question))
+impl<S: BuildHasher> Memory for Verified<S> {
+    fn recall(&self, token: &[u8]) -> Recalled {
+        if !self.is_on() {
+            return Recalled { hash: 0, known: None };
+        }
+        let hash = self.hash(token);
+        Recalled { hash, known: self.kept.borrow_mut().find(hash, token, self.room()) }
     }
 
-    fn insert(&mut self, hash: u64, entry: Entry) {
-        self.bytes = self.bytes.saturating_add(entry.bytes());
-        if let Some(other) = self.entries.insert(hash, entry) {
-            self.bytes = self.bytes.saturating_sub(other.bytes());
+    fn confirmed(&self) {
+        let counts = &mut self.kept.borrow_mut().counts;
+        counts.remembered = counts.remembered.saturating_add(1);
+    }
+
+    fn verified(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32]) {
+        {
+            let counts = &mut self.kept.borrow_mut().counts;
+            counts.verified = counts.verified.saturating_add(1);
         }
+        self.keep(recalled, token, Known { thumbprint, read: None });
+    }
+
+    fn read(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32], read: Read) {
+        self.keep(recalled, token, Known { thumbprint, read: Some(read) });
+    }
+}
+
+impl Kept {
+    fn find(&mut self, hash: u64, token: &[u8], room: usize) -> Option<Rc<Known>> {
+        if let Some(known) = self.young.get(hash, token) {
+            return Some(Rc::clone(known));
+        }
+        let known = Rc::clone(self.old.get(hash, token)?);
+        if let Some(entry) = self.old.remove(hash) {
+            self.add(hash, entry, room);
+        }
+        Some(known)
+    }
+
+    fn add(&mut self, hash: u64, entry: Entry, room: usize) {
+        let bytes = entry.bytes();
+        if bytes > room {
+            return;
+        }
+        // What has the place already leaves it, so that it is not counted as forgotten or twice.
+        let _replaced = self.young.remove(hash);
+        if self.young.bytes.saturating_add(bytes) > room {
+            let forgotten = mem::replace(&mut self.old, mem::take(&mut self.young));
+            let count = u32::try_from(forgotten.entries.len()).unwrap_or(u32::MAX);
+            self.counts.forgotten = self.counts.forgotten.saturating_add(count);
+        }
+        self.young.bytes = self.young.bytes.saturating_add(bytes);
+        self.young.entries.insert(hash, entry);
+    }
+}
+
+impl Generation {
+    fn get(&self, hash: u64, token: &[u8]) -> Option<&Rc<Known>> {
+        self.entries.get(&hash).filter(|entry| equal(&entry.token, token)).map(|entry| &entry.known)
     }
 
     fn remove(&mut self, hash: u64) -> Option<Entry> {
@@ -166,57 +235,16 @@ impl Generation {
 }
 
 impl Entry {
-    fn new(question: Question<'_>) -> Self {
-        let Question { key, algorithm, message, signature } = question;
-        let text = [message, signature].concat().into_boxed_slice();
-        Self { thumbprint: key.thumbprint(), algorithm, text, signed: message.len() }
-    }
-
-    fn answers(&self, question: Question<'_>) -> bool {
-        let Question { key, algorithm, message, signature } = question;
-        let same = |(own, own_signature)| equal(own, message) && equal(own_signature, signature);
-        self.algorithm == algorithm
-            && self.text.split_at_checked(self.signed).is_some_and(same)
-            && self.thumbprint == key.thumbprint()
-    }
-
     fn bytes(&self) -> usize {
-        self.text.len().saturating_add(OVERHEAD)
+        let read = self.known.read.as_ref().map_or(0, Read::heap_bytes);
+        self.token.len().saturating_add(read).saturating_add(OVERHEAD)
     }
 }
 
-/// A verifier that asks `memory` first, and tells it what `verifier` found to be good.
-#[derive(Debug)]
-pub struct Remembering<'v, V, S> {
-    verifier: &'v V,
-    memory: &'v RefCell<Verified<S>>,
-}
-
-impl<'v, V, S> Remembering<'v, V, S> {
-    /// `verifier` with `memory`.
-    pub const fn new(verifier: &'v V, memory: &'v RefCell<Verified<S>>) -> Self {
-        Self { verifier, memory }
-    }
-}
-
-impl<V: Verifier, S: BuildHasher> Verifier for Remembering<'_, V, S> {
-    fn verify(
-        &self,
-        key: &Key,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        let question = Question { key, algorithm, message, signature };
-        // In use only if a verifier asked for itself: then it is asked without a memory.
-        if self.memory.try_borrow_mut().is_ok_and(|mut memory| memory.knows(question)) {
-            return Ok(());
-        }
-        self.verifier.verify(key, algorithm, message, signature)?;
-        if let Ok(mut memory) = self.memory.try_borrow_mut() {
-            memory.remember(question);
-        }
-        Ok(())
+impl Read {
+    fn heap_bytes(&self) -> usize {
+        let parsed = self.claims.all().heap_bytes().saturating_add(self.header.heap_bytes());
+        size_of::<Self>().saturating_add(parsed).saturating_add(self.payload.len())
     }
 }
 

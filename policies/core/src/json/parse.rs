@@ -12,8 +12,7 @@ use super::{JsonError, MAX_MEMBERS, Object, Value};
 pub(super) fn document(text: &str, depth: usize) -> Result<Value<'_>, JsonError> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(depth)?;
-    parser.skip_space();
-    if parser.peek().is_some() { Err(parser.syntax()) } else { Ok(value) }
+    if parser.token().is_some() { Err(parser.syntax()) } else { Ok(value) }
 }
 
 struct Parser<'a> {
@@ -47,8 +46,14 @@ impl<'a> Parser<'a> {
         if self.take(byte) { Ok(()) } else { Err(self.syntax()) }
     }
 
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+    /// The byte that the next token begins with.
+    fn token(&mut self) -> Option<u8> {
+        loop {
+            let byte = self.peek()?;
+            // Every other byte of the grammar is greater, and most texts have no space at all.
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Some(byte);
+            }
             self.advance(1);
         }
     }
@@ -67,15 +72,14 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
-        self.skip_space();
-        match self.peek() {
+        match self.token() {
             Some(b'"') => self.string().map(Value::String),
             Some(b'{') => self.object(depth).map(Value::Object),
             Some(b'[') => self.array(depth).map(Value::Array),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
-            _ => self.number().map(Value::Number),
+            _ => self.number().map(|text| Value::Number(Cow::Borrowed(text))),
         }
     }
 
@@ -90,38 +94,53 @@ impl<'a> Parser<'a> {
     fn object(&mut self, depth: usize) -> Result<Object<'a>, JsonError> {
         let depth = depth.checked_sub(1).ok_or(JsonError::TooDeep)?;
         self.advance(1);
-        // Most tokens have fewer claims; one that has none costs nothing.
         let mut members = Vec::new();
-        self.skip_space();
-        if self.take(b'}') {
+        let mut next = self.token();
+        if next == Some(b'}') {
+            self.advance(1);
             return Ok(Object(members));
         }
+        // Most tokens have fewer claims; one that has none costs nothing.
         members.reserve(8);
         loop {
             if members.len() >= MAX_MEMBERS {
                 return Err(JsonError::TooManyMembers);
             }
-            self.skip_space();
+            if next != Some(b'"') {
+                return Err(self.syntax());
+            }
             let name = self.string()?;
-            self.skip_space();
-            self.expect(b':')?;
+            if self.token() != Some(b':') {
+                return Err(self.syntax());
+            }
+            self.advance(1);
             members.push((name, self.value(depth)?));
-            self.skip_space();
-            if !self.take(b',') {
+            if !self.goes_on(b'}')? {
                 break;
             }
+            next = self.token();
         }
-        self.expect(b'}')?;
         refuse_duplicates(&members)?;
         Ok(Object(members))
+    }
+
+    /// Takes the comma before another member or element, or the `end` of the container.
+    fn goes_on(&mut self, end: u8) -> Result<bool, JsonError> {
+        let more = match self.token() {
+            Some(b',') => true,
+            Some(byte) if byte == end => false,
+            _ => return Err(self.syntax()),
+        };
+        self.advance(1);
+        Ok(more)
     }
 
     fn array(&mut self, depth: usize) -> Result<Vec<Value<'a>>, JsonError> {
         let depth = depth.checked_sub(1).ok_or(JsonError::TooDeep)?;
         self.advance(1);
         let mut elements = Vec::new();
-        self.skip_space();
-        if self.take(b']') {
+        if self.token() == Some(b']') {
+            self.advance(1);
             return Ok(elements);
         }
         loop {
@@ -129,13 +148,10 @@ impl<'a> Parser<'a> {
                 return Err(JsonError::TooManyMembers);
             }
             elements.push(self.value(depth)?);
-            self.skip_space();
-            if !self.take(b',') {
-                break;
+            if !self.goes_on(b']')? {
+                return Ok(elements);
             }
         }
-        self.expect(b']')?;
-        Ok(elements)
     }
 
     /// RFC 8259 section 6.
@@ -169,9 +185,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// RFC 8259 section 7. Borrowed where there is no escape.
+    /// RFC 8259 section 7, from the quotation mark that is next. Borrowed where there is no escape.
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        self.expect(b'"')?;
+        self.advance(1);
         let start = self.at;
         self.advance(plain(self.rest()));
         if self.peek() == Some(b'"') {
@@ -259,8 +275,11 @@ fn plain(bytes: &[u8]) -> usize {
             zero.wrapping_sub(ONES) & !zero
         };
         let found = (below(0x20) | equal(b'"') | equal(b'\\')) & HIGHS;
+        let done = bytes.len().saturating_sub(rest.len());
         if found != 0 {
-            break;
+            // A borrow makes a byte after a special one seem special, never one before it.
+            let first = usize::try_from(found.trailing_zeros() / 8).unwrap_or_default();
+            return done.saturating_add(first);
         }
         rest = after;
     }

@@ -41,7 +41,7 @@ impl Counterpart {
             Value::String(text) => Some(text == here),
             // A request is text: an integer is its digits, and no other spelling of the number.
             Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
-                Some(*text == here)
+                Some(text == here)
             }
             _ => None,
         }

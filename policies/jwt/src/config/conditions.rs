@@ -228,7 +228,7 @@ fn scalar(path: &str, raw: &RawValue) -> Resolved<Expected> {
     match json::parse(raw.get()).map_err(|error| ConfigError::new(path, error.to_string()))? {
         Value::String(text) => Ok(Expected::Text(text.into_owned())),
         Value::Bool(own) => Ok(Expected::Bool(own)),
-        Value::Number(text) => Decimal::parse(text)
+        Value::Number(text) => Decimal::parse(&text)
             .filter(Decimal::is_moderate)
             .map(Expected::Number)
             .ok_or_else(|| ConfigError::new(path, "a number of more than a thousand digits")),

@@ -1,12 +1,9 @@
-use alloc::{format, vec, vec::Vec};
-use core::{
-    cell::Cell,
-    hash::{BuildHasherDefault, Hasher},
-};
+use alloc::{format, string::String, vec};
+use core::hash::{BuildHasherDefault, Hasher};
 
 use super::*;
 
-/// Every signature collides with every other.
+/// Every token collides with every other.
 #[derive(Default)]
 struct Constant;
 
@@ -39,83 +36,92 @@ impl Hasher for Spread {
     }
 }
 
-type Memory<H> = RefCell<Verified<BuildHasherDefault<H>>>;
+type Tested<H> = Verified<BuildHasherDefault<H>>;
 
-fn memory<H>(limit: usize) -> Memory<H> {
-    RefCell::new(Verified::new(limit, BuildHasherDefault::default()))
+fn memory<H>(limit: usize) -> Tested<H> {
+    Verified::new(limit, BuildHasherDefault::default())
 }
 
-/// Says yes to signatures that begin with `+`, and counts how often it is asked.
-#[derive(Default)]
-struct Asked(Cell<usize>);
+const KEY: [u8; 32] = [1; 32];
+const OTHER_KEY: [u8; 32] = [2; 32];
 
-impl Verifier for Asked {
-    fn verify(&self, _: &Key, _: Algorithm, _: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
-        self.0.set(self.0.get().saturating_add(1));
-        if signature.starts_with(b"+") { Ok(()) } else { Err(VerifyError::Mismatch) }
-    }
+fn said(payload: &str) -> Read {
+    let header = RawHeader::parse(br#"{"alg":"ES256"}"#).unwrap().into_owned();
+    let claims = Claims::parse(payload.as_bytes()).unwrap().into_owned();
+    Read { header, claims, payload: payload.as_bytes().into() }
 }
 
-fn key(byte: u8) -> Key {
-    Key::hmac(&[byte; 64]).unwrap()
+fn key_of<H: Default + Hasher>(memory: &Tested<H>, token: &str) -> Option<[u8; 32]> {
+    memory.recall(token.as_bytes()).thumbprint().copied()
 }
 
-/// How often the arithmetic was done for these questions, and the answers.
-fn ask<H: Default + Hasher>(
-    memory: &Memory<H>,
-    questions: &[(u8, Algorithm, &[u8], &[u8])],
-) -> (usize, Vec<bool>) {
-    let asked = Asked::default();
-    let answers = questions.iter().map(|(own, algorithm, message, signature)| {
-        Remembering::new(&asked, memory).verify(&key(*own), *algorithm, message, signature).is_ok()
-    });
-    let answers = answers.collect();
-    (asked.0.get(), answers)
+fn payload_of<H: Default + Hasher>(memory: &Tested<H>, token: &str) -> Option<String> {
+    let recalled = memory.recall(token.as_bytes());
+    recalled.read().map(|read| String::from_utf8_lossy(&read.payload).into_owned())
 }
 
-const HS256: Algorithm = Algorithm::Hs256;
+fn verify<H: Default + Hasher>(memory: &Tested<H>, token: &str, key: [u8; 32]) {
+    memory.verified(&memory.recall(token.as_bytes()), token.as_bytes(), key);
+}
+
+fn read<H: Default + Hasher>(memory: &Tested<H>, token: &str, key: [u8; 32], payload: &str) {
+    memory.read(&memory.recall(token.as_bytes()), token.as_bytes(), key, said(payload));
+}
+
+fn counted<H>(memory: &Tested<H>) -> [usize; 2] {
+    let kept = memory.kept.borrow();
+    [&kept.young, &kept.old].map(|generation| generation.entries.values().map(Entry::bytes).sum())
+}
 
 #[test]
-fn a_signature_is_verified_once() {
+fn a_verified_token_is_known_with_its_key_and_later_with_what_it_says() {
     let memory = memory::<Spread>(1 << 16);
-    let question: (u8, Algorithm, &[u8], &[u8]) = (1, HS256, b"h.p", b"+s");
-    assert_eq!(ask(&memory, &[question; 3]), (1, vec![true; 3]));
-    assert_eq!(memory.borrow_mut().take_counts(), Counts { remembered: 2, verified: 1, forgotten: 0 });
+    assert_eq!(key_of(&memory, "h.p.s"), None);
+    verify(&memory, "h.p.s", KEY);
+    assert_eq!((key_of(&memory, "h.p.s"), payload_of(&memory, "h.p.s")), (Some(KEY), None));
+    read(&memory, "h.p.s", KEY, r#"{"sub":"a"}"#);
+    assert_eq!(payload_of(&memory, "h.p.s").as_deref(), Some(r#"{"sub":"a"}"#));
+    memory.confirmed();
+    assert_eq!(memory.take_counts(), Counts { remembered: 1, verified: 1, forgotten: 0 });
+    assert_eq!(memory.take_counts(), Counts::default());
 }
 
 #[test]
-fn what_differs_in_anything_is_verified_even_where_all_hashes_collide() {
-    let known: (u8, Algorithm, &[u8], &[u8]) = (1, HS256, b"header.payload", b"+signature");
-    let others: [(u8, Algorithm, &[u8], &[u8]); 9] = [
-        (2, HS256, b"header.payload", b"+signature"),
-        (1, Algorithm::Hs384, b"header.payload", b"+signature"),
-        (1, HS256, b"header.payloaX", b"+signature"),
-        (1, HS256, b"Xeader.payload", b"+signature"),
-        (1, HS256, b"header.payloa", b"d+signature"),
-        (1, HS256, b"header.payload+", b"signature"),
-        (1, HS256, b"header.payload", b"+signaturX"),
-        (1, HS256, b"header.payload", b"+signatur"),
-        (1, HS256, b"", b"header.payload+signature"),
-    ];
-    for other in others {
+fn another_key_takes_the_place_of_the_first() {
+    let memory = memory::<Spread>(1 << 16);
+    read(&memory, "h.p.s", KEY, "{}");
+    verify(&memory, "h.p.s", OTHER_KEY);
+    assert_eq!((key_of(&memory, "h.p.s"), payload_of(&memory, "h.p.s")), (Some(OTHER_KEY), None));
+    assert_eq!([memory.bytes(), 0], counted(&memory));
+}
+
+#[test]
+fn what_differs_in_anything_is_unknown_even_where_all_hashes_collide() {
+    let own = "header.payload.signature";
+    for other in [
+        "header.payload.signaturX",
+        "header.payloaX.signature",
+        "Xeader.payload.signature",
+        "header.payload.signatur",
+        "header.payload.signature.",
+        "eader.payload.signature",
+        "",
+    ] {
         let memory = memory::<Constant>(1 << 16);
-        let (asked, answers) = ask(&memory, &[known, other]);
-        assert_eq!((asked, answers), (2, vec![true, other.3.starts_with(b"+")]), "{other:?}");
+        verify(&memory, own, KEY);
+        assert_eq!((key_of(&memory, other), key_of(&memory, own)), (None, Some(KEY)), "{other}");
     }
 }
 
 #[test]
-fn a_signature_that_does_not_hold_is_never_remembered_and_pushes_nothing_out() {
+fn asking_changes_nothing() {
     let memory = memory::<Spread>(2048);
-    let good: (u8, Algorithm, &[u8], &[u8]) = (1, HS256, b"h.p", b"+s");
-    ask(&memory, &[good]);
-    let bytes = memory.borrow().bytes();
+    verify(&memory, "h.p.s", KEY);
+    let bytes = memory.bytes();
     for number in 0..10_000 {
-        let forged = format!("-{number}");
-        assert_eq!(ask(&memory, &[(1, HS256, b"h.p", forged.as_bytes())]), (1, vec![false]));
+        assert_eq!(key_of(&memory, &format!("h.p.{number}")), None);
     }
-    assert_eq!(memory.borrow().bytes(), bytes);
-    assert_eq!(ask(&memory, &[good]), (0, vec![true]));
+    assert_eq!((memory.bytes(), key_of(&memory, "h.p.s")), (bytes, Some(KEY)));
 }
 
 #[test]
@@ -123,39 +129,36 @@ fn the_bytes_are_bounded_whatever_is_verified() {
     for limit in [1, 100, 1000, 10_000, 100_000] {
         let memory = memory::<Spread>(limit);
         for number in 0..2000_usize {
-            let message = vec![b'm'; number % 700];
-            let signature = format!("+{number}");
-            ask(&memory, &[(1, HS256, &message, signature.as_bytes())]);
-            let memory = memory.borrow();
+            let token = format!("{}.{number}", "m".repeat(number % 700));
+            verify(&memory, &token, KEY);
+            if number % 3 == 0 && key_of(&memory, &token).is_some() {
+                let claims: vec::Vec<String> = (0..number % 40).map(|n| format!(r#""c{n}":[{n}]"#)).collect();
+                read(&memory, &token, KEY, &format!("{{{}}}", claims.join(",")));
+            }
             assert!(memory.bytes() <= limit, "{} of {limit}", memory.bytes());
-            let counted = |generation: &Generation| generation.entries.values().map(Entry::bytes).sum();
-            assert_eq!(
-                (memory.young.bytes, memory.old.bytes),
-                (counted(&memory.young), counted(&memory.old))
-            );
+            let kept = memory.kept.borrow();
+            assert_eq!([kept.young.bytes, kept.old.bytes], counted(&memory));
         }
     }
 }
 
 #[test]
-fn what_is_asked_for_again_stays_while_others_come_and_go() {
+fn what_comes_again_stays_while_others_come_and_go() {
     let memory = memory::<Spread>(10_000);
-    let favourite: (u8, Algorithm, &[u8], &[u8]) = (1, HS256, b"h.p", b"+favourite");
-    ask(&memory, &[favourite]);
+    verify(&memory, "h.p.favourite", KEY);
     for number in 0..1000 {
-        let signature = format!("+{number}");
-        ask(&memory, &[(1, HS256, b"h.p", signature.as_bytes())]);
+        verify(&memory, &format!("h.p.{number}"), KEY);
         if number % 10 == 0 {
-            assert_eq!(ask(&memory, &[favourite]), (0, vec![true]), "{number}");
+            assert_eq!(key_of(&memory, "h.p.favourite"), Some(KEY), "{number}");
         }
     }
-    assert!(memory.borrow_mut().take_counts().forgotten > 500);
+    assert!(memory.take_counts().forgotten > 500);
 }
 
 #[test]
-fn without_room_every_signature_is_verified() {
+fn without_room_nothing_is_remembered() {
     let memory = memory::<Spread>(0);
-    let question: (u8, Algorithm, &[u8], &[u8]) = (1, HS256, b"h.p", b"+s");
-    assert_eq!(ask(&memory, &[question; 3]), (3, vec![true; 3]));
-    assert_eq!(memory.borrow().bytes(), 0);
+    verify(&memory, "h.p.s", KEY);
+    read(&memory, "h.p.s", KEY, "{}");
+    assert_eq!((key_of(&memory, "h.p.s"), memory.bytes()), (None, 0));
 }

@@ -1,6 +1,6 @@
 //! A token whose signature is remembered is judged like any other.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::hash::RandomState;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,13 +9,13 @@ use portcullis_crypto::{Algorithm, Key, Software, Verifier, VerifyError};
 use portcullis_jwt::{
     KeySource,
     jwks::{KeySet, Limits, Origin},
-    verified::{Remembering, Verified},
+    verified::Verified,
 };
 
 use crate::common::{EVERYTHING, NOW, NoKeys, claims, configuration, headers, outcome, policy, token};
 
-fn memory() -> RefCell<Verified<RandomState>> {
-    RefCell::new(Verified::new(1 << 20, RandomState::new()))
+fn memory() -> Verified<RandomState> {
+    Verified::new(1 << 20, RandomState::new())
 }
 
 /// The crates' answer, and how often it was asked for.
@@ -49,11 +49,13 @@ fn a_remembered_token_expires_and_is_held_to_the_rule_of_each_request() {
     let ask = |path: &str, now: i64| {
         let pairs =
             headers(&[(":method", "GET"), (":path", path), (":authority", "a"), ("authorization", &bearer)]);
-        let verifier = Remembering::new(&counting, &memory);
-        outcome(&policy.decide(&Request::new(&pairs), &NoKeys, &verifier, UnixTime::from_secs(now)))
+        let (request, now) = (Request::new(&pairs), UnixTime::from_secs(now));
+        outcome(&policy.decide_remembering(&request, &NoKeys, &counting, &memory, now))
     };
-    assert_eq!(ask("/open", NOW), "PERMIT");
-    assert_eq!(ask("/read", NOW), "PERMIT");
+    for _ in 0..3 {
+        assert_eq!(ask("/open", NOW), "PERMIT");
+        assert_eq!(ask("/read", NOW), "PERMIT");
+    }
     assert_eq!(ask("/write", NOW), "INSUFFICIENT_SCOPE");
     assert_eq!(ask("/else", NOW), "NO_RULE_MATCHED");
     // `exp` is 300 seconds away, and the skew 60.
@@ -71,10 +73,12 @@ fn any_byte_changed_in_a_remembered_token_is_a_refusal() {
         let bearer = format!("Bearer {token}");
         let pairs =
             headers(&[(":method", "GET"), (":path", "/"), (":authority", "a"), ("authorization", &bearer)]);
-        let verifier = Remembering::new(&Software, &memory);
-        outcome(&policy.decide(&Request::new(&pairs), &NoKeys, &verifier, UnixTime::from_secs(NOW)))
+        let (request, now) = (Request::new(&pairs), UnixTime::from_secs(NOW));
+        outcome(&policy.decide_remembering(&request, &NoKeys, &Software, &memory, now))
     };
-    assert_eq!(ask(&good), "PERMIT");
+    for _ in 0..3 {
+        assert_eq!(ask(&good), "PERMIT");
+    }
     for at in 0..good.len() {
         let mut changed = good.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
@@ -127,12 +131,13 @@ fn what_a_key_verified_is_worth_nothing_once_the_set_is_without_it() {
     let ask = |set: &Published| {
         let pairs =
             headers(&[(":method", "GET"), (":path", "/"), (":authority", "a"), ("authorization", &bearer)]);
-        let verifier = Remembering::new(&signed_with, &memory);
-        let decision = policy.decide(&Request::new(&pairs), set, &verifier, UnixTime::from_secs(NOW));
+        let (request, now) = (Request::new(&pairs), UnixTime::from_secs(NOW));
+        let decision = policy.decide_remembering(&request, set, &signed_with, &memory, now);
         (outcome(&decision), signed_with.1.get())
     };
-    assert_eq!(ask(&own(ONE)), ("PERMIT", 1));
-    assert_eq!(ask(&own(ONE)), ("PERMIT", 1));
+    for _ in 0..3 {
+        assert_eq!(ask(&own(ONE)), ("PERMIT", 1));
+    }
     // Removed; replaced under its name; there under another name; there for another algorithm.
     let removed = published(&format!(r#"{{"kid":"new",{OTHER}}}"#));
     assert_eq!(ask(&removed), ("KID_NOT_FOUND", 1));
@@ -141,4 +146,55 @@ fn what_a_key_verified_is_worth_nothing_once_the_set_is_without_it() {
     assert_eq!(ask(&renamed), ("KID_NOT_FOUND", 2));
     let restricted = published(&format!(r#"{{"kid":"k","use":"enc",{ONE}}},{{"kid":"new",{OTHER}}}"#));
     assert_eq!(ask(&restricted), ("KEY_UNUSABLE", 2));
+    assert_eq!(ask(&own(ONE)), ("PERMIT", 2));
+}
+
+/// Whatever a memory knows, the whole answer is the one without it: headers, claims, denials.
+#[test]
+fn a_memory_changes_no_answer() {
+    let policy = policy(&configuration(
+        r#", "forward": {"headers": [{"claim": "who", "header": "x-who"}, {"claim": "n", "header": "x-n"}],
+            "payload_header": "x-payload"},
+            "claims": [{"claim": "n", "at_most": 2}]"#,
+        r#""rules": [
+            {"path": {"prefix": "/read"}, "require": {"any": ["main"]}, "scopes": ["read"]},
+            {"path": {"template": "/of/{who}"}, "require": {"any": ["main"]},
+                "claims": [{"claim": "who", "equals_request": {"path_variable": "who"}}]},
+            {"path": {"prefix": "/"}, "require": {"optional": ["main"]}}]"#,
+    ));
+    let memory = memory();
+    let tokens: Vec<String> = [
+        r#","who":"a","n":1"#,
+        r#","who":"b","n":2.0,"scope":"read x""#,
+        r#","who":"\u0061","n":3"#,
+        r#","who":"b","deep":[{"a":[null,true,-1e3]}]"#,
+    ]
+    .iter()
+    .map(|more| token(&claims(more)))
+    .collect();
+    let mut answers = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        for token in &tokens {
+            for path in ["/", "/read", "/of/a", "/of/b"] {
+                for now in [NOW, NOW + 400] {
+                    let bearer = format!("Bearer {token}");
+                    let pairs = headers(&[
+                        (":method", "GET"),
+                        (":path", path),
+                        (":authority", "a"),
+                        ("x-who", "forged"),
+                        ("authorization", &bearer),
+                    ]);
+                    let (request, now) = (Request::new(&pairs), UnixTime::from_secs(now));
+                    let plain = policy.decide(&request, &NoKeys, &Software, now);
+                    let remembering = policy.decide_remembering(&request, &NoKeys, &Software, &memory, now);
+                    assert_eq!(format!("{remembering:?}"), format!("{plain:?}"), "{path} {token}");
+                    answers.insert(outcome(&plain));
+                }
+            }
+        }
+    }
+    assert!(answers.len() >= 4, "{answers:?}");
+    let counts = memory.take_counts();
+    assert!(counts.remembered > 20 && counts.verified < 10, "{counts:?}");
 }
