@@ -36,7 +36,7 @@ impl Default for Limits {
             // Twice what nginx and Apache take for a whole header line, and far above the 1 to
             // 4 KiB of tokens in the field.
             token_bytes: 16 * 1024,
-            // Some 10,000 tokens of an ordinary size.
+            // Some 10,000 tokens of an ordinary size; 4,000 of those that come again and again.
             verified_tokens_bytes: 8 * 1024 * 1024,
             // Per worker; each one is a paused stream that Envoy holds in memory.
             waiting_requests: 4096,
