@@ -107,6 +107,8 @@ impl Envoy {
             .arg(folder.path().join("admin"))
             .args(["--log-level", options.log_level])
             .args(["--concurrency", &options.workers.to_string()])
+            // What an access log says is there for the test to read.
+            .args(["--file-flush-interval-msec", "100"])
             // Two Envoys with one base id would end each other.
             .arg("--disable-hot-restart")
             .current_dir(from)
@@ -134,6 +136,23 @@ impl Envoy {
             Some(address) => *address,
             None => panic!("no listener `{listener}`, there are {:?}", self.listeners.keys()),
         }
+    }
+
+    /// Where every listener accepts that there is now, by its name.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub fn listeners(&self) -> Result<BTreeMap<String, SocketAddr>> {
+        let document: Value = serde_json::from_slice(&self.admin("/listeners?format=json")?)?;
+        let mut found = BTreeMap::new();
+        for status in document["listener_statuses"].as_array().into_iter().flatten() {
+            let name = status["name"].as_str().context("a listener has no name")?;
+            let local = &status["local_address"]["socket_address"];
+            let ip = local["address"].as_str().context("a listener has no address")?;
+            let port = local["port_value"].as_u64().context("a listener has no port")?;
+            found.insert(name.to_owned(), SocketAddr::new(ip.parse()?, u16::try_from(port)?));
+        }
+        Ok(found)
     }
 
     /// A fresh connection to the listener of this name.
@@ -259,14 +278,7 @@ impl Envoy {
             ensure!(start.elapsed() < START, "it was not ready after {START:?}");
             thread::sleep(Duration::from_millis(20));
         }
-        let document: Value = serde_json::from_slice(&self.admin("/listeners?format=json")?)?;
-        for status in document["listener_statuses"].as_array().into_iter().flatten() {
-            let name = status["name"].as_str().context("a listener has no name")?;
-            let local = &status["local_address"]["socket_address"];
-            let ip = local["address"].as_str().context("a listener has no address")?;
-            let port = local["port_value"].as_u64().context("a listener has no port")?;
-            self.listeners.insert(name.to_owned(), SocketAddr::new(ip.parse()?, u16::try_from(port)?));
-        }
+        self.listeners = self.listeners()?;
         Ok(())
     }
 

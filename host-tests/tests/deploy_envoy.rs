@@ -1,47 +1,31 @@
 //! Every file of `deploy/envoy` as people copy it: Envoy accepts it with the built module beside
-//! it, and the gateway that it describes refuses a request without a token. And the webhook of
-//! `deploy/kubernetes`, over TLS.
+//! it, and the gateway that it describes lets a good token through and no other. And the webhook of
+//! `deploy/kubernetes`, over TLS. The tenants' files have a corpus of their own (`tests/tenant.rs`).
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "deploy_envoy/directory.rs"]
+mod directory;
+#[path = "deploy_envoy/edge.rs"]
+mod edge;
+#[path = "deploy_envoy/scene.rs"]
+mod scene;
 
-use portcullis_host_tests::envoy::{self, Envoy};
-use portcullis_host_tests::loopback::{Reply, Request};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use portcullis_host_tests::{
+    envoy::{self, Envoy},
+    loopback::{Answer, Endpoint, Relay, Reply},
+};
+use scene::{Scene, assert_refused, call, certificate, copy, copy_files, deploy, files, with_token};
 use serde_json::{Value, json};
-
-/// A copy of `deploy/envoy` with the modules where the files say they are.
-fn copy() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_files(&deploy(), folder.path());
-    for module in portcullis_modules::ALL {
-        fs::write(folder.path().join(format!("{}.wasm", module.name)), module.wasm).unwrap();
-    }
-    folder
-}
-
-fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/envoy")
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_files(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
-}
 
 /// The files below `folder` that describe a whole Envoy.
 fn gateways(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for path in files(folder) {
         if path.is_dir() {
             found.append(&mut gateways(&path));
         } else if path.extension().is_some_and(|extension| extension == "yaml")
@@ -50,30 +34,22 @@ fn gateways(folder: &Path) -> Vec<PathBuf> {
             found.push(path);
         }
     }
-    found.sort();
     found
 }
 
-/// Starts the file as it is but for its ports, which may be taken here.
-fn start(binary: &Path, folder: &Path, file: &str) -> Envoy {
-    let path = folder.join(file);
-    let text = fs::read_to_string(&path).unwrap();
-    let replaced = text
-        .replace("{address: 127.0.0.1, port_value: 9901}", "{address: 127.0.0.1, port_value: 0}")
-        .replace("{address: 0.0.0.0, port_value: 10000}", "{address: 127.0.0.1, port_value: 0}");
-    assert_eq!(replaced.matches("port_value: 0}").count(), 2, "`{file}` has other ports");
-    fs::write(&path, replaced).unwrap();
-    Envoy::start_file(binary, &path, folder).unwrap()
-}
-
-fn call(envoy: &Envoy, target: &str) -> Reply {
-    envoy.connect("gateway").unwrap().call(&Request::get(target)).unwrap()
-}
-
 fn assert_missing_token(reply: &Reply) {
-    assert_eq!(reply.status, 401);
-    assert_eq!(reply.json().unwrap()["code"], "MISSING_TOKEN");
+    assert_refused(reply, 401, "MISSING_TOKEN");
     assert!(reply.one("www-authenticate").unwrap().starts_with("Bearer"));
+}
+
+/// Without a token, with a good one and with a forged one.
+fn assert_guards(scene: &Scene, envoy: &Envoy) {
+    assert_missing_token(&call(envoy, "/orders"));
+    let claims = json!({"sub": "alice"});
+    assert_refused(&with_token(envoy, "/orders", &scene.forged(&claims)), 401, "SIGNATURE_INVALID");
+    assert!(scene.upstream.take_seen().is_empty());
+    assert_eq!(with_token(envoy, "/orders", &scene.token(&claims)).status, 200);
+    assert_eq!(scene.upstream.take_seen()[0].all("x-sub"), [b"alice"]);
 }
 
 #[test]
@@ -81,7 +57,7 @@ fn envoy_accepts_every_file() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
     let folder = copy();
     let files = gateways(folder.path());
-    assert!(files.len() >= 7, "{files:?}");
+    assert!(files.len() >= 9, "{files:?}");
 
     for file in files {
         envoy::validate(&binary, &file, folder.path()).unwrap();
@@ -103,30 +79,38 @@ fn a_file_whose_filter_configuration_is_wrong_is_not_accepted() {
 #[test]
 fn the_static_gateway_asks_for_a_token_and_leaves_the_health_check_open() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
-    let folder = copy();
-    let envoy = start(&binary, folder.path(), "jwt-auth.yaml");
+    let scene = Scene::load("jwt-auth.yaml");
+    let envoy = scene.start(&binary);
 
-    assert_missing_token(&call(&envoy, "/orders"));
+    assert_guards(&scene, &envoy);
     assert_missing_token(&call(&envoy, "/healthz/../orders"));
-    // Past the filter there is no upstream here.
-    let open = call(&envoy, "/healthz");
-    assert!(open.status != 401 && !open.body.starts_with(b"{"), "{open:?}");
+    assert_eq!(call(&envoy, "/healthz").status, 200);
 }
 
 #[test]
-fn the_gateway_with_remote_keys_asks_for_a_token() {
+fn the_gateway_with_remote_keys_fetches_them_over_tls() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
-    let folder = copy();
-    let envoy = start(&binary, folder.path(), "jwt-auth-remote.yaml");
+    let (certificate, key) = certificate("login.example.com");
+    let scene = Scene::load("jwt-auth-remote.yaml");
+    let issuer = Endpoint::start(Answer::json(&scene.setup.jwks())).unwrap();
+    let server = Relay::ending(&certificate, &key, issuer.address()).unwrap();
+    let authority = scene.folder.path().join("authority.pem");
+    fs::write(&authority, certificate).unwrap();
+    let scene = scene
+        .replace(
+            "{address: login.example.com, port_value: 443}",
+            &format!("{{address: 127.0.0.1, port_value: {}}}", server.address().port()),
+        )
+        .replace("/etc/ssl/certs/ca-certificates.crt", authority.to_str().unwrap());
+    let envoy = scene.start(&binary);
 
-    assert_missing_token(&call(&envoy, "/orders"));
+    assert_guards(&scene, &envoy);
 }
 
 #[test]
 fn the_gateway_in_front_of_a_model_asks_for_a_token() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
-    let folder = copy();
-    let envoy = start(&binary, folder.path(), "llm-fanout.yaml");
+    let envoy = Scene::load("llm-fanout.yaml").start(&binary);
 
     assert_missing_token(&call(&envoy, "/v1/chat/completions"));
 }
@@ -134,10 +118,10 @@ fn the_gateway_in_front_of_a_model_asks_for_a_token() {
 #[test]
 fn the_gateway_with_a_discovered_filter_asks_for_a_token() {
     let Some(binary) = envoy::binary_unless_skipped() else { return };
-    let folder = copy();
-    let envoy = start(&binary, folder.path(), "ecds/envoy.yaml");
+    let scene = Scene::load("ecds/envoy.yaml");
+    let envoy = scene.start(&binary);
 
-    assert_missing_token(&call(&envoy, "/orders"));
+    assert_guards(&scene, &envoy);
     assert_eq!(envoy.stat("extension_config_discovery.http_filter.jwt-auth.config_reload").unwrap(), 1);
 }
 
@@ -145,9 +129,9 @@ fn the_gateway_with_a_discovered_filter_asks_for_a_token() {
 fn webhook(folder: &Path) -> PathBuf {
     copy_files(&deploy().join("../kubernetes"), folder);
     fs::write(folder.join("image-admission.wasm"), portcullis_modules::IMAGE_ADMISSION.wasm).unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
-    fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = certificate("localhost");
+    fs::write(folder.join("tls.crt"), certificate).unwrap();
+    fs::write(folder.join("tls.key"), key).unwrap();
     let here = folder.to_str().unwrap();
     for name in ["envoy.yaml", "certificate.yaml"] {
         let text = fs::read_to_string(folder.join(name)).unwrap();
