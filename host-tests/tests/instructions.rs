@@ -123,3 +123,94 @@ fn a_request_costs_the_stated_number_of_instructions() -> Result<()> {
     );
     Ok(())
 }
+
+/// A record of 270 bytes, as APIs have them: short names, short values, numbers.
+const RECORD: &str = r#"{"id":1234,"tenant_id":"acme","status":"shipped","created_at":"2026-01-01T00:00:00Z","customer":{"name":"Alice Example","email":"alice@example.com"},"lines":[{"sku":"A-1","qty":2,"price":19.99},{"sku":"B-2","qty":1,"price":5.5}],"total":45.48,"paid":true,"note":null}"#;
+
+/// An answer of about 256 KiB, its media type, and what looks at it.
+fn answer(kind: &str) -> (&'static str, Vec<u8>) {
+    let count = (256 << 10) / RECORD.len();
+    let text = "The quick brown fox jumps over the lazy dog, again and again. ".repeat(40);
+    let (media, record) = match kind {
+        "JSON" => ("application/json", format!("{RECORD},")),
+        "JSON of long texts" => {
+            ("application/json", format!("{{\"tenant_id\":\"acme\",\"text\":\"{text}\"}},"))
+        }
+        "NDJSON" => ("application/x-ndjson", format!("{RECORD}\n")),
+        "events" => ("text/event-stream", format!("data: {RECORD}\n\n")),
+        _ => ("text/plain", format!("{RECORD}\n")),
+    };
+    let mut body = record.repeat(count * RECORD.len() / record.len()).into_bytes();
+    if media == "application/json" {
+        body.pop();
+        body.insert(0, b'[');
+        body.push(b']');
+    }
+    (media, body)
+}
+
+#[test]
+fn looking_at_an_answer_costs_the_stated_number_of_instructions() -> Result<()> {
+    let module = Module::compile(&Engine::counting()?, portcullis_modules::TENANT_GUARD.wasm)?;
+    let process = Process::builder().clock(VirtualClock::at_unix_seconds(NOW)).seed(1).build();
+    let mut worker = Worker::new(&process);
+    let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let configuration = json!({
+        "sources": [{"header": "x-tenant-id", "by": "id"}],
+        "proofs": [{"name": "main", "jwt_auth": "main", "tenant": "org_id"}],
+        "routes": [
+            {"path": {"prefix": "/fields"}, "class": "tenant", "guard": "fields"},
+            {"path": {"prefix": "/canaries"}, "class": "tenant", "guard": "canaries"},
+        ],
+        "guards": {
+            "fields": {"fields": {"keys": ["tenant_id"]}},
+            "canaries": {"canaries": {"prefix": "canary_", "secret": secret}, "release": "sever"},
+        },
+        "forward": {"headers": {"id": "x-tenant-id"}},
+    });
+    let plugin = Plugin::new("tenant-guard").configuration(configuration.to_string());
+    worker.add(&module, plugin.allow_on_headers_stop_iteration())?;
+    let mut objections = Vec::new();
+    // Instructions for each byte of an answer that comes in pieces of 16 KiB.
+    for (kind, stated) in [
+        ("JSON", 48.1_f64),
+        ("JSON of long texts", 4.26),
+        ("NDJSON", 50.0),
+        ("events", 52.5),
+        ("canaries", 1.58),
+    ] {
+        let (media, body) = answer(kind);
+        let path = if kind == "canaries" { "/canaries/a" } else { "/fields/a" };
+        let claims = br#"{"main":{"sub":"u","org_id":"acme"}}"#;
+        let stream = worker.open(StreamInfo::new().property(["portcullis_jwt"], claims));
+        let request = [
+            (":method", "GET"),
+            (":path", path),
+            (":authority", "app.test"),
+            (":scheme", "http"),
+            ("x-tenant-id", "acme"),
+        ];
+        anyhow::ensure!(worker.request_headers(stream, request, true).is_forward(), "refused");
+        let headers = worker.response_headers(stream, [(":status", "200"), ("content-type", media)], false);
+        anyhow::ensure!(headers.trap().is_none(), "{headers:?}");
+        let before = worker.instructions(0).context("this engine does not count")?;
+        for piece in body.chunks(16 << 10) {
+            let outcome = worker.response_body(stream, piece, false);
+            anyhow::ensure!(outcome.trap().is_none(), "{kind}: {outcome:?}");
+        }
+        let found = (worker.instructions(0).context("this engine does not count")? - before) as f64;
+        anyhow::ensure!(worker.response_body(stream, &b""[..], true).is_forward(), "{kind}: stopped");
+        worker.close(stream);
+        let found = found / body.len() as f64;
+        println!("{kind}: {found:.2} instructions a byte");
+        if (found / stated - 1.0).abs() > MARGIN {
+            objections.push(format!("{kind}: {found:.2} instructions a byte, not the stated {stated}"));
+        }
+    }
+    assert!(
+        objections.is_empty(),
+        "{}\nIf that is meant, state the new numbers in this test.",
+        objections.join("\n")
+    );
+    Ok(())
+}

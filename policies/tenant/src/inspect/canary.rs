@@ -3,9 +3,10 @@
 //! A canary is made of a secret and the tenant, so that whoever sees one need not know all of them: any
 //! that is not the request's own is another tenant's, with a million tenants as with two.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use memchr::memmem::Finder;
 use sha2::Sha256;
 
 /// Hexadecimal digits after the prefix: 96 bits.
@@ -16,6 +17,7 @@ const DIGITS: usize = 24;
 pub struct Canaries {
     prefix: String,
     secret: Vec<u8>,
+    finder: Arc<Finder<'static>>,
 }
 
 impl core::fmt::Debug for Canaries {
@@ -34,7 +36,8 @@ impl Canaries {
             // Not to be taken for digits.
             && !prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
             && secret.len() >= 16;
-        sound.then(|| Self { prefix: prefix.into(), secret: secret.into() })
+        let finder = || Arc::new(Finder::new(prefix).into_owned());
+        sound.then(|| Self { prefix: prefix.into(), secret: secret.into(), finder: finder() })
     }
 
     /// The canary of the tenant with this id: the prefix and 24 hexadecimal digits of HMAC-SHA-256
@@ -55,6 +58,7 @@ impl Canaries {
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     own: Vec<u8>,
+    finder: Arc<Finder<'static>>,
     prefix: usize,
     /// Bytes of the prefix that the last bytes were, wherever it begins.
     matched: usize,
@@ -67,16 +71,18 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(canaries: &Canaries, tenant: &str) -> Self {
         let prefix = canaries.prefix.len();
-        Self { own: canaries.of(tenant).into_bytes(), prefix, matched: 0, digits: None, is_own: true }
+        let finder = Arc::clone(&canaries.finder);
+        Self { own: canaries.of(tenant).into_bytes(), finder, prefix, matched: 0, digits: None, is_own: true }
     }
 
     /// Reads on; where in `chunk` another tenant's canary is complete.
     pub(super) fn read(&mut self, chunk: &[u8]) -> Option<usize> {
         let mut at: usize = 0;
-        let first = self.own.first().copied()?;
         while let Some(rest) = chunk.get(at..) {
             if self.matched == 0 && self.digits.is_none() {
-                at = at.saturating_add(rest.iter().position(|byte| *byte == first)?);
+                // To the next prefix, or to what may be the beginning of one that goes on later.
+                let last = rest.len().saturating_sub(self.prefix.saturating_sub(1));
+                at = at.saturating_add(self.finder.find(rest).unwrap_or(last));
             }
             let byte = chunk.get(at)?;
             at = at.saturating_add(1);

@@ -45,7 +45,7 @@ impl Events {
     ) -> Result<(), Leak> {
         let mut at: usize = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
-            let run = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+            let run = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
             let (text, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
             if !text.is_empty() {
                 self.after_return = false;

@@ -123,7 +123,8 @@ impl Document {
     fn step(&mut self, check: &Check<'_>, rest: &[u8]) -> Result<usize, Leak> {
         let Some(byte) = rest.first().copied() else { return Ok(0) };
         if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') && !self.is_within() {
-            return Ok(1);
+            let more = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+            return Ok(more.unwrap_or(rest.len()));
         }
         match (self.state, byte) {
             (State::InText | State::InName, _) => return self.in_text(check, rest),
@@ -138,21 +139,47 @@ impl Document {
                 return Ok(run);
             }
             (State::InWord(word), _) => {
-                let (first, tail) = word.split_first().ok_or(Leak::Malformed)?;
-                if *first != byte {
+                let length = word.len().min(rest.len());
+                let (read, tail) = word.split_at_checked(length).ok_or(Leak::Malformed)?;
+                if !read.iter().eq(rest.iter().take(length)) {
                     return Err(Leak::Malformed);
                 }
-                if tail.is_empty() { self.after_value(check)? } else { self.state = State::InWord(tail) }
+                if tail.is_empty() {
+                    self.after_value(check)?
+                } else {
+                    self.state = State::InWord(tail)
+                }
+                return Ok(length);
             }
             (State::ValueOrEnd, b']') | (State::NameOrEnd, b'}') => self.close(check, byte == b'}')?,
             (State::AfterValue, b'}' | b']') => self.close(check, byte == b'}')?,
             (State::AfterValue, b',') if self.in_object() => self.state = State::Name,
             (State::AfterValue, b',') => self.element(check),
             (State::NameOrEnd | State::Name, b'"') => {
+                let run = text::plain(rest.get(1..).unwrap_or_default()).saturating_add(1);
+                if let Some(name) = quoted(rest, run) {
+                    let meaning = self.meaning(check, Some(name));
+                    self.named(meaning);
+                    return Ok(run.saturating_add(1));
+                }
                 self.text.begin(true);
+                self.text.push(rest.get(1..run).unwrap_or_default());
                 self.state = State::InName;
+                return Ok(run);
             }
             (State::Colon, b':') => self.state = State::Value,
+            (State::Value | State::ValueOrEnd, b'"') => {
+                let run = text::plain(rest.get(1..).unwrap_or_default()).saturating_add(1);
+                if let Some(value) = quoted(rest, run) {
+                    let is_own = self.guarded && check.is_own(value);
+                    self.end_of(check, is_own)?;
+                    return Ok(run.saturating_add(1));
+                }
+                self.text.begin(self.guarded);
+                self.text.push(rest.get(1..run).unwrap_or_default());
+                self.state = State::InText;
+                return Ok(run);
+            }
             (State::Value | State::ValueOrEnd, _) => self.value(check, byte)?,
             _ => return Err(Leak::Malformed),
         }
@@ -169,16 +196,25 @@ impl Document {
         match (ended, self.state) {
             (false, _) => {}
             (true, State::InName) => {
-                let name = self.text.get();
-                let (next, complete) =
-                    check.rules.below(self.container(), self.path_length(), |segment| Some(segment) == name);
-                self.next = next;
-                self.guarded = complete || name.is_some_and(|name| check.rules.guards(name));
-                self.state = State::Colon;
+                let meaning = self.meaning(check, self.text.get());
+                self.named(meaning);
             }
             (true, _) => self.end_of_value(check)?,
         }
         Ok(read)
+    }
+
+    /// The paths that lead to the member of this name or on below it, and whether it names a tenant.
+    fn meaning(&self, check: &Check<'_>, name: Option<&[u8]>) -> (u32, bool) {
+        let (next, complete) =
+            check.rules.below(self.container(), self.path_length(), |segment| Some(segment) == name);
+        (next, complete || name.is_some_and(|name| check.rules.guards(name)))
+    }
+
+    /// The name of a member is complete.
+    fn named(&mut self, meaning: (u32, bool)) {
+        (self.next, self.guarded) = meaning;
+        self.state = State::Colon;
     }
 
     fn value(&mut self, check: &Check<'_>, byte: u8) -> Result<(), Leak> {
@@ -186,10 +222,6 @@ impl Document {
             // A container names nobody.
             b'{' | b'[' if self.guarded => return Err(Leak::Field),
             b'{' | b'[' => return self.open(check, byte == b'{'),
-            b'"' => {
-                self.text.begin(self.guarded);
-                self.state = State::InText;
-            }
             b'-' | b'0'..=b'9' => {
                 self.text.begin(self.guarded);
                 self.text.push(&[byte]);
@@ -208,10 +240,16 @@ impl Document {
         Ok(())
     }
 
-    /// A string or a number is complete.
+    /// The string or number that was read in parts is complete.
     fn end_of_value(&mut self, check: &Check<'_>) -> Result<(), Leak> {
+        let is_own = self.guarded && self.text.get().is_some_and(|value| check.is_own(value));
+        self.end_of(check, is_own)
+    }
+
+    /// A string or a number is complete.
+    fn end_of(&mut self, check: &Check<'_>, is_own: bool) -> Result<(), Leak> {
         if self.guarded {
-            if !self.text.get().is_some_and(|value| check.is_own(value)) {
+            if !is_own {
                 return Err(Leak::Field);
             }
             self.found();
@@ -309,6 +347,13 @@ impl Document {
     fn container(&self) -> u32 {
         self.paths.get(self.path_length()).copied().unwrap_or_default()
     }
+}
+
+/// The string at the beginning of `rest`, where all of it is here as it is: `run` bytes of it, its first
+/// quote among them, stand for themselves.
+fn quoted(rest: &[u8], run: usize) -> Option<&[u8]> {
+    let text = rest.get(1..run)?;
+    (rest.get(run) == Some(&b'"') && text.len() <= MOST_TEXT).then_some(text)
 }
 
 /// In the place of a depth: a record has just ended.

@@ -78,8 +78,7 @@ impl Text {
         let mut rest = chunk;
         loop {
             if self.lacks == 0 && self.escape == Escape::None {
-                let run = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
-                let Some((plain, after)) = rest.split_at_checked(run) else { break };
+                let Some((plain, after)) = rest.split_at_checked(plain(rest)) else { break };
                 if self.high != 0 && rest.first().is_some_and(|first| *first != b'\\') {
                     self.spoil();
                 }
@@ -189,6 +188,42 @@ impl Text {
                 Err(_) => self.spoiled = true,
             }
         }
+    }
+}
+
+/// Bytes at the beginning of `text` that stand for themselves in a string: most of an answer is read
+/// here.
+pub(super) fn plain(text: &[u8]) -> usize {
+    let read = vectors(text);
+    let rest = text.get(read..).unwrap_or_default();
+    read.saturating_add(rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len()))
+}
+
+/// As many of them as whole vectors show.
+fn vectors(text: &[u8]) -> usize {
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
+        let mut read: usize = 0;
+        for block in text.as_chunks::<16>().0 {
+            let [a, b, c, d, e, f, g, h, rest @ ..] = *block;
+            let bytes = u64x2(u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest));
+            let quotes = v128_or(u8x16_eq(bytes, u8x16_splat(b'"')), u8x16_eq(bytes, u8x16_splat(b'\\')));
+            // The mask has each byte's highest bit, which those outside ASCII have by themselves.
+            let special = v128_or(v128_or(quotes, u8x16_lt(bytes, u8x16_splat(0x20))), bytes);
+            let mask = u8x16_bitmask(special);
+            if mask != 0 {
+                return read.saturating_add(usize::try_from(mask.trailing_zeros()).unwrap_or_default());
+            }
+            read = read.saturating_add(16);
+        }
+        read
+    }
+    // Elsewhere a byte at a time is fast enough.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    {
+        let _ = text;
+        0
     }
 }
 
