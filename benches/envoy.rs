@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use portcullis_benches::arena::{Arena, Contender, Load};
 use portcullis_benches::report::Spread;
-use portcullis_benches::{load, modules, prices, tenants, tokens};
+use portcullis_benches::{guard, load, modules, prices, tenants, tokens};
 use portcullis_host_tests::envoy::{self, config};
 use portcullis_issuer::{SigningKey, jwk_set};
 use serde_json::{Value, json};
@@ -38,6 +38,9 @@ struct Options {
     /// Only who is calling and whose data it is: jwt-auth with tenant-guard beside jwt_authn with rbac
     #[arg(long)]
     tenants: bool,
+    /// Only what it costs to look at answers, beside no guard
+    #[arg(long)]
+    guard: bool,
     /// Only what single host calls cost
     #[arg(long)]
     prices: bool,
@@ -71,6 +74,8 @@ fn main() -> Result<()> {
     let mut results = Vec::new();
     if options.prices {
         results.push(prices(&binary, folder.path(), load)?);
+    } else if options.guard {
+        results.push(guard::measure(&binary, folder.path(), load.rounds)?);
     } else if options.tenants {
         for algorithm in &options.algorithms {
             results.extend(tenants(&binary, folder.path(), algorithm, load)?);

@@ -5,6 +5,7 @@
 //! and `wasm.rs` (in the embedded host).
 
 pub mod arena;
+pub mod guard;
 pub mod load;
 pub mod modules;
 pub mod prices;
