@@ -101,7 +101,7 @@ impl<'a> Parser<'a> {
             return Ok(Object(members));
         }
         // Most tokens have fewer claims; one that has none costs nothing.
-        members.reserve(8);
+        members.reserve(16);
         loop {
             if members.len() >= MAX_MEMBERS {
                 return Err(JsonError::TooManyMembers);
