@@ -1,9 +1,12 @@
 //! Which requirement a request is under: host, method and path, first match wins.
 
+mod index;
+
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use portcullis_core::{Denial, HeaderName};
 
+use self::index::Index;
 use crate::{
     conditions::Condition,
     locations::Location,
@@ -88,18 +91,6 @@ pub(crate) enum HostPattern {
     OneLabelBelow(String),
 }
 
-impl HostPattern {
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(own) => own == host,
-            Self::OneLabelBelow(base) => host
-                .strip_suffix(base.as_str())
-                .and_then(|rest| rest.strip_suffix('.'))
-                .is_some_and(|label| !label.is_empty() && !label.contains('.')),
-        }
-    }
-}
-
 /// A path, compared segment by segment on the decoded path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PathPattern {
@@ -127,41 +118,17 @@ impl PathPattern {
         let parts = if let Self::Template(parts) = self { parts.as_slice() } else { &[] };
         parts.iter().filter_map(|part| if let Part::Variable(name) = part { Some(name) } else { None })
     }
-
-    fn matches(&self, path: &[Cow<'_, str>]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(own) => {
-                own.len() == path.len() && own.iter().zip(path).all(|(own, theirs)| own == theirs)
-            }
-            Self::Prefix(own) => {
-                path.get(..own.len()).is_some_and(|head| own.iter().zip(head).all(|(a, b)| a == b))
-            }
-            Self::Template(parts) => matches_template(parts, path),
-        }
-    }
-}
-
-fn matches_template(parts: &[Part], path: &[Cow<'_, str>]) -> bool {
-    let mut rest = path.iter();
-    for part in parts {
-        match (part, rest.next()) {
-            (Part::Rest, _) => return true,
-            (Part::Literal(own), Some(segment)) if own == segment => {}
-            (Part::Variable(_), Some(segment)) if !segment.is_empty() => {}
-            _ => return false,
-        }
-    }
-    rest.next().is_none()
 }
 
 /// The rules of one configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     rules: Vec<Rule>,
+    index: Index,
     /// Whether any rule looks at the path: if none does, no reading of it matters.
     paths_matter: bool,
     hosts_matter: bool,
+    reports: bool,
 }
 
 impl Rules {
@@ -170,23 +137,22 @@ impl Rules {
         Self {
             paths_matter: rules.iter().any(|rule| rule.path != PathPattern::Any),
             hosts_matter: hosts_matter || rules.iter().any(|rule| !rule.hosts.is_empty()),
+            index: Index::new(&rules),
+            reports: rules.iter().any(|rule| rule.report.is_some()),
             rules,
         }
     }
 
     /// Whether any rule only reports.
-    pub(crate) fn report(&self) -> bool {
-        self.rules.iter().any(|rule| rule.report.is_some())
+    pub(crate) const fn report(&self) -> bool {
+        self.reports
     }
 
     /// The first rule that matches, with its index.
     pub(crate) fn find(&self, reading: &Reading<'_>) -> Option<(usize, &Rule)> {
         let method = reading.asked.unwrap_or(reading.method);
-        self.rules.iter().enumerate().find(|(_, rule)| {
-            (rule.methods.is_empty() || rule.methods.iter().any(|own| own == method))
-                && (rule.hosts.is_empty() || rule.hosts.iter().any(|own| own.matches(&reading.host)))
-                && rule.path.matches(&reading.segments)
-        })
+        let at = self.index.find(&self.rules, method, &reading.host, &reading.segments)?;
+        Some((at, self.rules.get(at)?))
     }
 }
 
