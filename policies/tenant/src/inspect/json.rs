@@ -145,9 +145,9 @@ impl Document {
                     return Err(Leak::Malformed);
                 }
                 if tail.is_empty() {
-                    self.after_value(check)?
+                    self.after_value(check)?;
                 } else {
-                    self.state = State::InWord(tail)
+                    self.state = State::InWord(tail);
                 }
                 return Ok(length);
             }
