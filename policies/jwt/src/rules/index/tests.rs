@@ -45,7 +45,8 @@ impl Dice {
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+        mixed ^= mixed >> 31;
+        usize::try_from(mixed.checked_rem(u64::try_from(limit).unwrap()).unwrap()).unwrap()
     }
 
     fn one_of<'s>(&mut self, texts: &[&'s str]) -> &'s str {
