@@ -59,6 +59,8 @@ fn emitted(binary: &Path) -> BTreeSet<String> {
         "sources": [{"path": "/t/{tenant}/**", "use": "required"}],
         "proofs": [{"name": "main", "jwt_auth": "main", "tenant": "tid"}],
         "routes": [{"path": {"prefix": "/"}, "class": "tenant"}],
+        "quotas": {"default": "all", "plans": {"all": {"rate": "10/s", "burst": 10}}},
+        "concurrency": {"classes": {"default": {"total": 10}}},
     });
     let module = |name: &str| folder.path().join(format!("{name}.wasm"));
     let typed = config::wasm_config("jwt-auth", &module("jwt-auth"), &jwt);

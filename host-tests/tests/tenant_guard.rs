@@ -9,8 +9,6 @@ mod hosted;
 mod large;
 #[path = "tenant_guard/leaks.rs"]
 mod leaks;
-#[path = "tenant_guard/quota.rs"]
-mod quota;
 #[path = "tenant_guard/shadow.rs"]
 mod shadow;
 

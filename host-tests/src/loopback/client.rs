@@ -203,6 +203,26 @@ impl Connection {
         }
     }
 
+    /// As [`Connection::reply`] to what is no HEAD request, if it has begun within `limit`; nothing if
+    /// it has not: it can still be read then.
+    ///
+    /// # Errors
+    /// As [`Connection::reply`].
+    pub fn reply_within(&mut self, limit: Duration) -> Result<Option<Reply>> {
+        if self.unread.is_empty() {
+            self.stream.set_read_timeout(Some(limit))?;
+            let begun = self.stream.peek(&mut [0]);
+            self.stream.set_read_timeout(Some(TIMEOUT))?;
+            match begun {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Ok(None);
+                }
+                begun => drop(begun?),
+            }
+        }
+        self.reply(false).map(Some)
+    }
+
     fn head(&mut self) -> Result<Reply> {
         loop {
             let mut slots = [httparse::EMPTY_HEADER; 128];

@@ -20,7 +20,7 @@ pub fn deny(denial: &Denial) -> Result<(), Refused> {
 /// # Errors
 ///
 /// As [`deny`].
-pub fn deny_with(denial: &Denial, further: &[(&'static str, String)]) -> Result<(), Refused> {
+pub fn deny_with(denial: &Denial, further: &[(&str, &str)]) -> Result<(), Refused> {
     let body = denial.body();
     let challenge = denial.www_authenticate();
     let retry_after = denial.retry_after_secs().map(|seconds| seconds.to_string());

@@ -31,10 +31,8 @@ impl SharedLife {
     /// A value that exists can be compared and swapped; one that does not cannot. Envoy configures
     /// a VM on its main thread before it makes those of the workers.
     fn prepare(&self) {
-        if matches!(shared::get(&self.ledger), Ok(None)) {
-            // A host that shares nothing has one worker per life: nothing is lost.
-            let _ = shared::set(&self.ledger, b"", 0);
-        }
+        // A host that shares nothing has one worker per life: nothing is lost.
+        let _ = shared::create(&self.ledger, b"");
     }
 
     /// What another worker has published since the last time.

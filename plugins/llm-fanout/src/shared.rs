@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use portcullis_abi::{
     Refused,
-    shared::{self, Shared},
+    shared::{self, Change},
 };
-use portcullis_fanout::share::{self, Allowance, Bucket, Denied, Lease};
+use portcullis_core::gcra::Gcra;
+use portcullis_fanout::share::{self, Bucket, Denied, Lease};
 
 /// How often a change is tried that other workers were faster with.
 const TRIES: u8 = 32;
@@ -26,19 +27,14 @@ pub(crate) enum Uncounted {
 /// A value that exists can be compared and swapped; one that does not cannot. Envoy configures a VM on
 /// its main thread before it makes those of the workers.
 pub(crate) fn prepare() -> Result<(), Refused> {
-    for bucket in 0..share::BUCKETS {
-        if shared::get(&key(bucket))?.is_none() {
-            shared::set(&key(bucket), b"", 0)?;
-        }
-    }
-    Ok(())
+    (0..share::BUCKETS).try_for_each(|bucket| shared::create(&key(bucket), b""))
 }
 
 /// Takes questions out of a tenant's allowance.
 pub(crate) fn charge(
     slot: &[u8; 16],
     questions: usize,
-    allowance: Allowance,
+    allowance: Gcra,
     now: Duration,
 ) -> Result<(), Uncounted> {
     change(slot, |bucket| bucket.charge(slot, questions, allowance, now))
@@ -63,19 +59,14 @@ pub(crate) fn end(slot: &[u8; 16], lease: Lease) {
 }
 
 fn change<T>(slot: &[u8; 16], mut act: impl FnMut(&mut Bucket) -> Result<T, Denied>) -> Result<T, Uncounted> {
-    let key = key(share::bucket(slot));
-    for _ in 0..TRIES {
-        let Shared { value, version } =
-            shared::get(&key).map_err(Uncounted::Refused)?.ok_or(Uncounted::Refused(Refused::NOT_FOUND))?;
-        let mut bucket = Bucket::read(&value).ok_or(Uncounted::Refused(Refused::UNREADABLE))?;
-        let done = act(&mut bucket).map_err(Uncounted::Denied)?;
-        match shared::set(&key, &bucket.write(), version) {
-            Ok(()) => return Ok(done),
-            Err(Refused::CAS_MISMATCH) => {}
-            Err(refused) => return Err(Uncounted::Refused(refused)),
-        }
-    }
-    Err(Uncounted::Refused(Refused::CAS_MISMATCH))
+    let changed = shared::change(&key(share::bucket(slot)), TRIES, |value| {
+        let mut bucket = Bucket::read(value).ok_or(Refused::UNREADABLE)?;
+        Ok(match act(&mut bucket) {
+            Ok(done) => Change::Set(bucket.write(), Ok(done)),
+            Err(denied) => Change::Keep(Err(denied)),
+        })
+    });
+    changed.map_err(Uncounted::Refused)?.map_err(Uncounted::Denied)
 }
 
 fn key(bucket: u16) -> String {

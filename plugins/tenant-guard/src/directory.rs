@@ -204,11 +204,8 @@ impl Shared {
     /// A value that exists can be compared and swapped; one that does not cannot. Envoy configures
     /// a VM on its main thread before it makes those of the workers.
     fn prepare(&mut self) {
-        let marker = self.name("marker");
-        if matches!(shared::get(&marker), Ok(None)) {
-            // A host that shares nothing says so with the first page.
-            let _ = shared::set(&marker, b"", 0);
-        }
+        // A host that shares nothing says so with the first page.
+        let _ = shared::create(&self.name("marker"), b"");
     }
 }
 

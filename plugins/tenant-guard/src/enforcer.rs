@@ -10,19 +10,35 @@ use portcullis_abi::{
 };
 use portcullis_core::{Code, Denial, Request};
 use portcullis_tenant::{
-    Evidence as _, Guard, Origin, Permit, Policy, Setting, Switch, Verdict,
+    Evidence as _, Guard, Origin, Outcome, Permit, Policy, Setting, Switch, Told, Verdict,
     audit::{Audit, Mode},
-    quota::Left,
 };
 
-use crate::{answer::Timed, directory::Fetched, evidence::Properties, metrics::Metrics, quota::Slots};
+use crate::{
+    answer::Timed,
+    concurrency::{Concurrency, Place},
+    directory::Fetched,
+    evidence::Properties,
+    metrics::Metrics,
+    quota::{Slots, Survey},
+};
 
 /// The names under which later filters and Envoy's own language find the proven tenant.
 const PROPERTY: &[&str] = &["portcullis_tenant"];
 const ID_PROPERTY: &[&str] = &["portcullis_tenant_id"];
 
-/// Whether a request goes on, what its answer is then to be judged by, and what its tenant has left.
-type Judged = (bool, Option<Guard>, Option<Left>);
+/// A request that goes on.
+#[derive(Default)]
+pub(crate) struct Passed {
+    /// What its answer is to be judged by.
+    pub(crate) guard: Option<Guard>,
+    /// What its tenant is told of its limits.
+    pub(crate) told: Option<Told>,
+    /// Its place among those that are under way.
+    pub(crate) _place: Option<Place>,
+}
+
+type Within = (Option<Place>, Option<Told>);
 
 /// A configured worker.
 pub(crate) struct Enforcer {
@@ -34,24 +50,27 @@ pub(crate) struct Enforcer {
     pub(crate) audit: Audit,
     pub(crate) timed: Timed,
     pub(crate) quota: Option<Slots>,
+    pub(crate) survey: Survey,
+    pub(crate) concurrency: Option<Concurrency>,
     /// By route, how many answers had none of its guard's fields, until one has or it was told.
     pub(crate) unseen: RefCell<BTreeMap<usize, Option<u32>>>,
 }
 
 impl Enforcer {
-    /// Judges the request of the effective context and makes the verdict true.
-    pub(crate) fn enforce(&self) -> Judged {
+    /// Judges the request of the effective context and makes the verdict true: nothing where it is
+    /// answered.
+    pub(crate) fn enforce(&self) -> Option<Passed> {
         self.judge().unwrap_or_else(|refused| {
             self.metrics.denied(Code::InternalError);
             log::write(Level::Error, || format!("denied: INTERNAL_ERROR: {refused}"));
             // Without an answer the request stays paused and the proxy's own timeout ends it:
             // that is still a refusal.
             let _ = reply::fail(refused);
-            (false, None, None)
+            None
         })
     }
 
-    fn judge(&self) -> Result<Judged, Refused> {
+    fn judge(&self) -> Result<Option<Passed>, Refused> {
         let headers = http::headers(Map::RequestHeaders)?;
         let list = headers.list()?;
         let request = Request::new(&list);
@@ -72,33 +91,49 @@ impl Enforcer {
             Verdict::Deny(denial) if self.audit.mode() == Mode::Shadow => {
                 self.metrics.shadow(denial.code());
                 self.strip(&request)?;
-                Ok((true, None, None))
+                Ok(Some(Passed::default()))
             }
             Verdict::Permit(permit) => {
-                let left = match self.charge(&outcome)? {
-                    Ok(left) => left,
-                    Err(exceeded) if self.only_reports() => {
-                        self.metrics.shadow(exceeded.denial.code());
-                        None
+                let (place, told) = match self.limit(&outcome)? {
+                    Ok(within) => within,
+                    Err((denial, _)) if self.only_reports() => {
+                        self.metrics.shadow(denial.code());
+                        (None, None)
                     }
-                    Err(exceeded) => {
+                    Err((denial, told)) => {
                         self.strip(&request)?;
-                        self.metrics.denied(exceeded.denial.code());
-                        reply::deny_with(&exceeded.denial, &exceeded.headers)?;
-                        return Ok((false, None, None));
+                        self.metrics.denied(denial.code());
+                        reply::deny_with(&denial, &told.headers())?;
+                        return Ok(None);
                     }
                 };
                 self.permit(&request, permit)?;
-                Ok((true, self.policy.guard(&request, &outcome), left))
+                Ok(Some(Passed { guard: self.policy.guard(&request, &outcome), told, _place: place }))
             }
-            Verdict::Switch(switch) => self.switch(switch).map(|()| (false, None, None)),
+            Verdict::Switch(switch) => self.switch(switch).map(|()| None),
             Verdict::Deny(denial) => {
                 if let Some(tenant) = outcome.trace.existing() {
                     self.metrics.denied_to(&self.audit.pseudonym(tenant));
                 }
-                self.deny(&request, denial).map(|()| (false, None, None))
+                self.deny(&request, denial).map(|()| None)
             }
         }
+    }
+
+    /// Takes the request's cost from the quota, and then a place: what a place is not there for has
+    /// been asked all the same.
+    fn limit(&self, outcome: &Outcome) -> Result<Result<Within, (Denial, Told)>, Refused> {
+        let left = match self.charge(outcome)? {
+            Ok(left) => left,
+            Err(exceeded) => return Ok(Err(exceeded)),
+        };
+        Ok(match (self.place(outcome)?, left) {
+            (Ok(None), left) => Ok((None, left)),
+            (Ok(Some((place, told))), None) => Ok((Some(place), Some(told))),
+            (Ok(Some((place, told))), Some(left)) => Ok((Some(place), Some(left.and(&told)))),
+            (Err((denial, told)), None) => Err((denial, told)),
+            (Err((denial, told)), Some(left)) => Err((denial, left.and(&told))),
+        })
     }
 
     /// Every change or none: a request whose changes fail is answered, not continued.

@@ -9,29 +9,28 @@ use proxy_wasm::{
     types::Action,
 };
 
-use portcullis_tenant::{Guard, quota::Left};
-
-use crate::{answer::Answer, enforcer::Enforcer};
+use crate::{
+    answer::Answer,
+    enforcer::{Enforcer, Passed},
+};
 
 /// A request under way.
 pub(crate) struct Filter {
     /// Nothing where the worker has no valid configuration: then nothing passes.
     enforcer: Option<Rc<Enforcer>>,
-    passed: bool,
-    guard: Option<Guard>,
+    passed: Option<Passed>,
     context: u32,
     answer: Option<Answer>,
-    left: Option<Left>,
 }
 
 impl Filter {
     pub(crate) const fn new(context: u32, enforcer: Option<Rc<Enforcer>>) -> Self {
-        Self { enforcer, passed: false, guard: None, context, answer: None, left: None }
+        Self { enforcer, passed: None, context, answer: None }
     }
 
     /// Body and trailers of a request that was answered go nowhere.
     const fn may_pass(&self) -> Action {
-        if self.passed { Action::Continue } else { Action::Pause }
+        if self.passed.is_some() { Action::Continue } else { Action::Pause }
     }
 }
 
@@ -49,7 +48,7 @@ impl Context for Filter {}
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match &self.enforcer {
-            Some(enforcer) => (self.passed, self.guard, self.left) = enforcer.enforce(),
+            Some(enforcer) => self.passed = enforcer.enforce(),
             // Paused, with or without the answer.
             None => {
                 let _ = reply::deny(&Denial::new(Code::InternalError, "no valid configuration"));
@@ -73,8 +72,8 @@ impl HttpContext for Filter {
 
     /// Answers of this filter itself pass here too.
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
-        let Some(enforcer) = self.enforcer.as_ref().filter(|_| self.passed) else { return Action::Continue };
-        let (action, inspection) = enforcer.clean_response(self.guard.as_ref(), self.left.as_ref(), ends);
+        let (Some(enforcer), Some(passed)) = (&self.enforcer, &self.passed) else { return Action::Continue };
+        let (action, inspection) = enforcer.clean_response(passed.guard.as_ref(), passed.told.as_ref(), ends);
         let Some(inspection) = inspection else { return action };
         let (action, answer) = enforcer.begin(self.context, inspection);
         self.answer = Some(answer);
@@ -82,7 +81,11 @@ impl HttpContext for Filter {
     }
 
     fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
-        match (&self.enforcer, &mut self.answer, &self.guard) {
+        match (
+            &self.enforcer,
+            &mut self.answer,
+            self.passed.as_ref().and_then(|passed| passed.guard.as_ref()),
+        ) {
             (Some(enforcer), Some(answer), Some(guard)) => {
                 enforcer.body(self.context, answer, guard, size, ends)
             }
@@ -93,7 +96,8 @@ impl HttpContext for Filter {
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         if let Some(enforcer) = &self.enforcer {
             enforcer.clean_response_trailers();
-            if let (Some(answer), Some(guard)) = (&mut self.answer, &self.guard) {
+            let guard = self.passed.as_ref().and_then(|passed| passed.guard.as_ref());
+            if let (Some(answer), Some(guard)) = (&mut self.answer, guard) {
                 return enforcer.trailers(self.context, answer, guard);
             }
         }

@@ -4,7 +4,7 @@
 //! `root` holds the configuration of one worker, `filter` is one request, `enforcer` the way from
 //! a verdict to its effects, `evidence` what the proxy knows of the caller, `directory` the tenants
 //! that are fetched, `response` what happens to an answer's headers, `answer` to its body, `quota` what
-//! tenants have left. Nothing here decides.
+//! tenants have left, `concurrency` what they have under way. Nothing here decides.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -16,6 +16,7 @@
 )]
 
 mod answer;
+mod concurrency;
 mod directory;
 mod enforcer;
 mod evidence;
@@ -24,6 +25,7 @@ mod metrics;
 mod quota;
 mod response;
 mod root;
+mod secret;
 
 /// The module's entry point, which the macro exports.
 mod entry {

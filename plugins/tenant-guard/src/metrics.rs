@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use portcullis_abi::{
     log::{self, Level},
-    metrics::Counter,
+    metrics::{Counter, Gauge},
 };
 use portcullis_core::Code;
 use portcullis_tenant::{
@@ -40,6 +40,12 @@ pub(crate) struct Metrics {
     pub(crate) quota_refused: Counter,
     pub(crate) quota_crowded: Counter,
     pub(crate) quota_contended: Counter,
+    /// Buckets that are not full.
+    pub(crate) quota_in_use: Gauge,
+    /// Requests that got a place, or none; workers that were faster too often.
+    pub(crate) concurrency_admitted: Counter,
+    pub(crate) concurrency_refused: Counter,
+    pub(crate) concurrency_contended: Counter,
 }
 
 struct Missing {
@@ -90,6 +96,10 @@ impl Metrics {
             quota_refused: counter("quota.refused"),
             quota_crowded: counter("quota.crowded"),
             quota_contended: counter("quota.contended"),
+            quota_in_use: Gauge::new("portcullis.tenant.quota.in_use"),
+            concurrency_admitted: counter("concurrency.admitted"),
+            concurrency_refused: counter("concurrency.refused"),
+            concurrency_contended: counter("concurrency.contended"),
             others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
         }

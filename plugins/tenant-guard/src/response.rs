@@ -8,11 +8,10 @@ use portcullis_abi::{
 };
 use portcullis_core::{Denial, HeaderPair};
 use portcullis_tenant::{
-    Guard,
+    Guard, Told,
     audit::Mode,
     directory::Directory,
     inspect::{Inspection, Release},
-    quota::Left,
 };
 use proxy_wasm::types::Action;
 
@@ -24,10 +23,10 @@ impl Enforcer {
     pub(crate) fn clean_response(
         &self,
         guard: Option<&Guard>,
-        left: Option<&Left>,
+        told: Option<&Told>,
         ends: bool,
     ) -> (Action, Option<Inspection>) {
-        let replaced = match self.change(guard, left, ends) {
+        let replaced = match self.change(guard, told, ends) {
             Ok(Ok(inspection)) => return (Action::Continue, inspection),
             Ok(Err(denial)) => {
                 self.metrics.denied(denial.code());
@@ -47,7 +46,7 @@ impl Enforcer {
     fn change(
         &self,
         guard: Option<&Guard>,
-        left: Option<&Left>,
+        told: Option<&Told>,
         ends: bool,
     ) -> Result<Result<Option<Inspection>, Denial>, Refused> {
         let headers = http::headers(Map::ResponseHeaders)?;
@@ -78,7 +77,7 @@ impl Enforcer {
         for (name, value) in &cleaned.add {
             http::add_header(Map::ResponseHeaders, name, value)?;
         }
-        for (name, value) in left.iter().flat_map(|left| left.headers()) {
+        for (name, value) in told.iter().flat_map(|told| told.headers()) {
             http::set_header(Map::ResponseHeaders, name.as_bytes(), value.as_bytes())?;
         }
         for finding in cleaned.findings {

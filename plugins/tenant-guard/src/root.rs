@@ -6,30 +6,38 @@ use portcullis_abi::{
     self as abi,
     log::{self, Level},
 };
-use portcullis_tenant::{Policy, Setting, audit::Mode};
+use portcullis_tenant::{Policy, Setting, audit::Mode, concurrency::Limits};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
 };
 
 use crate::{
-    answer::Timed, directory::Fetched, enforcer::Enforcer, filter::Filter, metrics::Metrics, quota::Slots,
+    answer::Timed,
+    concurrency::{Concurrency, Ledger},
+    directory::Fetched,
+    enforcer::Enforcer,
+    filter::Filter,
+    metrics::Metrics,
+    quota::{Slots, Survey},
 };
 
 /// The worker.
 pub(crate) struct Root {
     id: u32,
     enforcer: Option<Rc<Enforcer>>,
+    /// What is under way, once anything is limited.
+    ledger: Option<Rc<Ledger>>,
 }
 
 impl Root {
     pub(crate) const fn new(id: u32) -> Self {
-        Self { id, enforcer: None }
+        Self { id, enforcer: None, ledger: None }
     }
 
     /// Reads the whole configuration before anything changes: what is refused leaves the previous
     /// configuration at work.
-    fn configure(size: usize) -> Result<Enforcer, String> {
+    fn configure(&mut self, size: usize) -> Result<Enforcer, String> {
         let document = abi::plugin_configuration(size).map_err(|refused| refused.to_string())?;
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
         let fetched = policy.remote().map(Fetched::new);
@@ -42,13 +50,22 @@ impl Root {
                 "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
             });
         }
-        let tick = if policy.guards_answers() { SHORT_TICK } else { TICK };
-        if (fetched.is_some() || policy.guards_answers()) && abi::set_tick_period(tick).is_err() {
-            return Err("no timer, so no directory can be fetched and no answer ended".into());
+        let tick = match (policy.guards_answers(), &fetched, policy.quotas(), policy.concurrency()) {
+            (true, ..) => Some(SHORT_TICK),
+            (_, Some(_), ..) => Some(TICK),
+            (_, _, None, None) => None,
+            _ => Some(LONG_TICK),
+        };
+        if tick.is_some_and(|tick| abi::set_tick_period(tick).is_err()) {
+            let reason = "no timer, so no directory can be fetched, no answer ended, and nothing said of what is under way";
+            return Err(reason.into());
         }
         let quota = policy.quotas().map(|quotas| Slots::prepare(quotas.slots)).transpose()?;
+        let concurrency = policy.concurrency().map(|limits| self.limit(limits)).transpose()?;
         Ok(Enforcer {
             quota,
+            survey: Survey::default(),
+            concurrency,
             policy,
             fetched,
             metrics: Metrics::new(),
@@ -57,10 +74,20 @@ impl Root {
             unseen: RefCell::default(),
         })
     }
+
+    fn limit(&mut self, limits: &Limits) -> Result<Concurrency, String> {
+        let ledger = match &self.ledger {
+            Some(ledger) => Rc::clone(ledger),
+            None => Rc::clone(self.ledger.insert(Rc::new(Ledger::new()?))),
+        };
+        Concurrency::prepare(limits, &ledger)
+    }
 }
 
 /// How soon another worker's edition is seen. An idle tick costs a clock reading and a small value.
 const TICK: Duration = Duration::from_millis(100);
+/// How often limits are looked after.
+const LONG_TICK: Duration = Duration::from_secs(1);
 /// How soon an answer ends of which a part has left.
 const SHORT_TICK: Duration = Duration::from_millis(20);
 
@@ -74,7 +101,7 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let read = Self::configure(size).inspect(|enforcer| {
+        let read = self.configure(size).inspect(|enforcer| {
             for warning in enforcer.policy.warnings() {
                 log::write(Level::Warn, || format!("configuration: {warning}"));
             }
@@ -88,6 +115,13 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(enforcer) = &self.enforcer else { return };
+        if let Some(ledger) = &self.ledger {
+            // Also where this configuration limits nothing: requests of the one before are under way.
+            ledger.beat(enforcer.concurrency.as_ref().map_or(&[], |concurrency| &concurrency.gauges));
+        }
+        if let Some(slots) = &enforcer.quota {
+            enforcer.survey.go_on(slots, &enforcer.metrics.quota_in_use);
+        }
         if let Some(fetched) = &enforcer.fetched {
             fetched.tick();
         }

@@ -1,5 +1,5 @@
 //! The words that every policy shares: [`UnixTime`], [`Code`], [`Denial`], requests and header
-//! bytes, strict JSON, and how configurations are read.
+//! bytes, strict JSON, buckets that fill over time, and how configurations are read.
 //!
 //! # What this crate does not do
 //!
@@ -22,6 +22,7 @@ mod code;
 pub mod config;
 mod denial;
 pub mod fetch;
+pub mod gcra;
 pub mod header;
 pub mod json;
 pub mod pattern;

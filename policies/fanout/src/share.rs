@@ -7,11 +7,12 @@
 //!
 //! A call under way is a lease with an end. One whose worker has died ends by itself.
 //!
-//! The allowance is a GCRA (ITU-T I.371 appendix I): one time per tenant, no timer, and a refusal
-//! writes nothing.
+//! The allowance is a [`Gcra`]: one time per tenant, no timer, and a refusal writes nothing.
 
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use portcullis_core::gcra::Gcra;
 
 /// How much of the provider is one tenant's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +22,7 @@ pub struct Shares {
     /// Requests at a time, in one worker.
     pub requests: usize,
     /// Questions over time, in all workers together.
-    pub allowance: Option<Allowance>,
-}
-
-/// Questions over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// The time in which one question comes free.
-    pub each: Duration,
-    /// Questions that may come at once.
-    pub burst: u64,
+    pub allowance: Option<Gcra>,
 }
 
 /// How many buckets there are.
@@ -54,7 +46,7 @@ pub struct Bucket(Vec<Place>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     slot: [u8; 16],
-    /// When the allowance is full again: the "theoretical arrival time".
+    /// When the allowance is full again.
     full_at: u64,
     /// The ends of the calls under way.
     leases: Vec<u64>,
@@ -121,19 +113,15 @@ impl Bucket {
         &mut self,
         slot: &[u8; 16],
         questions: usize,
-        allowance: Allowance,
+        allowance: Gcra,
         now: Duration,
     ) -> Result<(), Denied> {
         let now = nanos(now);
-        let each = nanos(allowance.each);
         let questions = u64::try_from(questions).unwrap_or(u64::MAX);
         let place = self.place(slot, now)?;
-        let full_at = place.full_at.max(now).saturating_add(each.saturating_mul(questions));
-        let over = full_at.saturating_sub(now.saturating_add(each.saturating_mul(allowance.burst)));
-        if over > 0 {
-            return Err(Denied::Allowance(Duration::from_nanos(over)));
-        }
-        place.full_at = full_at;
+        place.full_at = allowance
+            .take(place.full_at, now, questions)
+            .map_err(|after| Denied::Allowance(Duration::from_nanos(after)))?;
         Ok(())
     }
 

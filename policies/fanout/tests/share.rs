@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use portcullis_fanout::share::{Allowance, Bucket, Denied, bucket};
+use portcullis_core::gcra::Gcra;
+use portcullis_fanout::share::{Bucket, Denied, bucket};
 
 const ACME: [u8; 16] = [1; 16];
 const GLOBEX: [u8; 16] = [2; 16];
-const ALLOWANCE: Allowance = Allowance { each: Duration::from_secs(1), burst: 10 };
+const ALLOWANCE: Gcra = Gcra { interval: 1_000_000_000, burst: 10 };
 
 const fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -68,6 +68,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         responses,
         guards,
         quotas,
+        concurrency,
         signed_context,
         audit,
     } = raw;
@@ -87,10 +88,24 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
     let guards = crate::inspect::config::resolve(guards)?;
     let routes = routes::resolve(routes, &sources, &guards)?;
     let quotas = quotas.map(crate::quota::config::resolve).transpose()?;
+    let concurrency = concurrency.map(crate::concurrency::config::resolve).transpose()?;
     for (at, route) in routes.iter().enumerate() {
         if let Some(weight) = &route.quota {
-            crate::quota::config::weight(&format!("routes[{at}].quota"), weight, quotas.as_ref())?;
+            let path = format!("routes[{at}].quota");
+            crate::quota::config::weight(&path, weight, quotas.as_ref(), concurrency.as_ref())?;
         }
+    }
+    let named = |class: &str| {
+        let weights = routes.iter().filter_map(|route| route.quota.as_ref());
+        weights.filter_map(|weight| weight.class.as_deref()).any(|own| own == class)
+    };
+    let unused = |class: &str| class != crate::concurrency::DEFAULT && !named(class);
+    let mut classes = concurrency.iter().flat_map(crate::concurrency::Limits::classes);
+    let unused = classes.find(|(class, _)| unused(class)).map(|(class, _)| String::from(class));
+    drop(classes);
+    if let Some(class) = unused {
+        let reason = "no route has it as the `class` of its `quota`";
+        return Err(ConfigError::new(format!("concurrency.classes.{class}"), reason));
     }
     if proofs.is_empty() && routes.iter().any(|route| route.class != Class::Public) {
         let reason = "empty: only public routes would ever pass; say what proves a caller";
@@ -135,6 +150,7 @@ pub(crate) fn policy(raw: raw::Config) -> Resolved<Policy> {
         hides: refuse_as == raw::RefuseAs::NotFound,
         responses,
         quotas,
+        concurrency,
         signing,
         audit: audit.resolve("audit")?,
         warnings,

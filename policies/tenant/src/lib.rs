@@ -23,6 +23,7 @@ extern crate alloc;
 
 pub mod audit;
 mod claims;
+pub mod concurrency;
 mod config;
 pub mod context;
 pub mod directory;
@@ -41,6 +42,7 @@ mod scope;
 mod settings;
 mod source;
 mod switch;
+mod told;
 
 pub use config::{Remote, Warning};
 pub use directory::{Directory, Entry, Freshness, Listed, Member, Unreadable};
@@ -52,3 +54,4 @@ pub use proof::{Evidence, Origin, Unknown};
 pub use record::{Membership, Record, State};
 pub use route::Class;
 pub use settings::Setting;
+pub use told::Told;

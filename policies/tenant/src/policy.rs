@@ -9,6 +9,7 @@ use portcullis_core::{ConfigError, Denial, Request};
 use crate::{
     Listed,
     audit::Audit,
+    concurrency::{Claim, Limits},
     config::{self, Remote, Warning},
     context::Signing,
     directory::{Directory, Nothing},
@@ -43,6 +44,7 @@ pub struct Policy {
     pub(crate) hides: bool,
     pub(crate) responses: Firewall,
     pub(crate) quotas: Option<Quotas>,
+    pub(crate) concurrency: Option<Limits>,
     pub(crate) signing: Option<Signing>,
     pub(crate) audit: Audit,
     pub(crate) warnings: Vec<Warning>,
@@ -136,6 +138,22 @@ impl Policy {
         let class = weight.and_then(|weight| weight.class.as_deref()).unwrap_or_default();
         let cost = weight.map_or(1, |weight| weight.cost);
         Some(self.quotas.as_ref()?.charge(permit.tenant()?, class, cost, key))
+    }
+
+    /// How many requests may be under way, where that is limited.
+    #[must_use]
+    pub const fn concurrency(&self) -> Option<&Limits> {
+        self.concurrency.as_ref()
+    }
+
+    /// The place that a request with this outcome needs, after its charge. `key` is a secret that all
+    /// workers share.
+    #[must_use]
+    pub fn claim(&self, outcome: &Outcome, key: &[u8; 16]) -> Option<Claim> {
+        let Verdict::Permit(permit) = &outcome.verdict else { return None };
+        let weight = outcome.trace.route.and_then(|index| self.routes.0.get(index)?.quota.as_ref());
+        let class = weight.and_then(|weight| weight.class.as_deref());
+        self.concurrency.as_ref()?.claim(permit.tenant()?, class, key)
     }
 
     /// Headers of `request` that only this policy may set, as the client spelled them: a permit

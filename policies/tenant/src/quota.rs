@@ -1,37 +1,24 @@
 //! Nobody takes another's share: how much each tenant may ask.
 //!
-//! The generic cell rate algorithm keeps one time per tenant and route class: when its bucket will
-//! be full again (the theoretical arrival time of ITU-T I.371). A request that is refused changes
-//! nothing, and a time that has passed is the same as none, so whatever is forgotten here was a full
-//! bucket: no eviction refills one. The times lie in a fixed number of slots that all workers share;
-//! tenants are hashed to them, and no client's word becomes a key.
+//! A bucket ([`Gcra`]) per tenant and route class is one time: when it will be full again. A request
+//! that is refused changes nothing, and a time that has passed is the same as none, so whatever is
+//! forgotten here was a full bucket: no eviction refills one. The times lie in a fixed number of slots
+//! that all workers share; tenants are hashed to them, and no client's word becomes a key.
 
 pub(crate) mod config;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::hash::Hasher as _;
 
+use portcullis_core::gcra::Gcra;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::told::Told;
 
 /// Tenants that one slot holds while their buckets are not full.
 pub const SLOT_TENANTS: usize = 16;
 /// Bytes for each of them: whose, and the time.
 const ENTRY: usize = 16;
-
-/// A bucket: how fast it fills and how much it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Nanoseconds for one unit.
-    pub interval: u64,
-    /// Units.
-    pub burst: u64,
-}
-
-impl Rate {
-    const fn tolerance(self) -> u64 {
-        self.interval.saturating_mul(self.burst)
-    }
-}
 
 /// The quotas of a configuration.
 #[derive(Clone, Debug)]
@@ -46,8 +33,8 @@ pub struct Quotas {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) rate: Rate,
-    pub(crate) classes: BTreeMap<String, Rate>,
+    pub(crate) rate: Gcra,
+    pub(crate) classes: BTreeMap<String, Gcra>,
 }
 
 /// What a request takes, from whom.
@@ -56,7 +43,7 @@ pub struct Charge {
     /// The slot.
     pub slot: u32,
     whose: u64,
-    rate: Rate,
+    rate: Gcra,
     cost: u64,
     class: String,
 }
@@ -84,7 +71,7 @@ pub enum Charged {
     },
 }
 
-/// What a tenant is told of its quota.
+/// What a tenant has left of its quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     class: String,
@@ -97,16 +84,18 @@ pub struct Left {
 const SECOND: u64 = 1_000_000_000;
 
 impl Left {
-    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10): the quota and its
-    /// window, what is left and the seconds until all of it is there again.
+    /// The quota and its window, what is left, and the seconds until all of it is there again.
     #[must_use]
-    pub fn headers(&self) -> [(&'static str, String); 2] {
+    pub fn told(&self) -> Told {
         let Self { class, burst, window, units, reset } = self;
-        [
-            ("ratelimit-policy", format!("\"{class}\";q={burst};w={window}")),
-            ("ratelimit", format!("\"{class}\";r={units};t={reset}")),
-        ]
+        Told::new(format!("\"{class}\";q={burst};w={window}"), format!("\"{class}\";r={units};t={reset}"))
     }
+}
+
+/// How many tenants' buckets in `slot` are not full at `now`.
+#[must_use]
+pub fn in_use(slot: &[u8], now: u64) -> u64 {
+    entries(slot).map(|(_, time)| u64::from(time > now)).sum()
 }
 
 impl Quotas {
@@ -135,7 +124,7 @@ impl Quotas {
             slot: slot.unwrap_or_default(),
             whose: hash.h2,
             // The default plan is there: a configuration without it is refused.
-            rate: rate.unwrap_or(Rate { interval: u64::MAX, burst: 0 }),
+            rate: rate.unwrap_or(Gcra { interval: u64::MAX, burst: 0 }),
             cost,
             class: if classed { class.into() } else { String::from("default") },
         }
@@ -149,22 +138,23 @@ impl Charge {
     /// it takes to fill, and no longer.
     #[must_use]
     pub fn take(&self, slot: &[u8], now: u64) -> Charged {
-        let full = now.saturating_add(self.rate.tolerance());
         let stored = entries(slot).find(|(whose, _)| *whose == self.whose).map_or(now, |(_, time)| time);
-        let time = stored.clamp(now, full);
-        let next = time.saturating_add(self.rate.interval.saturating_mul(self.cost));
         let mut kept: Vec<(u64, u64)> =
             entries(slot).filter(|(whose, time)| *whose != self.whose && *time > now).collect();
-        let left = self.left(time, now);
-        if next > full {
-            let corrected = (stored > full).then(|| {
-                kept.push((self.whose, full));
-                written(&kept)
-            });
-            return Charged::Refuse { left, after: next.saturating_sub(full), crowded: false, corrected };
-        }
+        let next = match self.rate.take(stored, now, self.cost) {
+            Ok(next) => next,
+            Err(after) => {
+                let full = now.saturating_add(self.rate.fill_time());
+                let corrected = (stored > full).then(|| {
+                    kept.push((self.whose, full));
+                    written(&kept)
+                });
+                return Charged::Refuse { left: self.left(stored, now), after, crowded: false, corrected };
+            }
+        };
         if kept.len() >= SLOT_TENANTS {
             let first = kept.iter().map(|(_, time)| time.saturating_sub(now)).min().unwrap_or_default();
+            let left = self.left(stored, now);
             return Charged::Refuse { left, after: first, crowded: true, corrected: None };
         }
         kept.push((self.whose, next));
@@ -172,12 +162,12 @@ impl Charge {
     }
 
     fn left(&self, time: u64, now: u64) -> Left {
-        let owed = time.saturating_sub(now);
-        let free = self.rate.tolerance().saturating_sub(owed);
+        let owed = self.rate.owed(time, now);
+        let free = self.rate.fill_time().saturating_sub(owed);
         Left {
             class: self.class.clone(),
             burst: self.rate.burst,
-            window: self.rate.tolerance().div_ceil(SECOND),
+            window: self.rate.fill_time().div_ceil(SECOND),
             units: free.checked_div(self.rate.interval).unwrap_or_default(),
             reset: owed.div_ceil(SECOND),
         }

@@ -137,8 +137,8 @@ fn a_refusal_changes_nothing_and_says_when_it_would_fit() {
     let mut slot = Vec::new();
     for left in ["r=15;t=1", "r=10;t=1", "r=5;t=2", "r=0;t=2"] {
         let Charged::Admit { slot: next, left: told } = export.take(&slot, now) else { panic!("{left}") };
-        assert_eq!(told.headers()[0], ("ratelimit-policy", "\"default\";q=20;w=2".into()));
-        assert_eq!(told.headers()[1], ("ratelimit", format!("\"default\";{left}")));
+        let (told, left) = (told.told(), format!("\"default\";{left}"));
+        assert_eq!(told.headers(), [("ratelimit-policy", "\"default\";q=20;w=2"), ("ratelimit", &left)]);
         slot = next;
     }
     let Charged::Refuse { after, crowded, .. } = export.take(&slot, now) else { panic!("a fifth") };

@@ -3,16 +3,13 @@
 use alloc::{format, string::String, vec::Vec};
 use core::time::Duration;
 
-use portcullis_core::{ConfigError, config::duration::Span};
+use portcullis_core::{ConfigError, config::duration::Span, gcra::Gcra};
 use serde::Deserialize;
 
 use super::{
     Deadlines, Header, Limits, Packing, Provider, Resolved, header_name, header_value, span, value, within,
 };
-use crate::{
-    OnError,
-    share::{Allowance, Shares},
-};
+use crate::{OnError, share::Shares};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -329,8 +326,7 @@ pub(super) fn shares(share: &Share, allowance: Option<&RawAllowance>, limits: &L
         }
         let burst = within("allowance.burst", burst, 1, most)?;
         let nanos = per.as_nanos().checked_div(questions.into()).unwrap_or_default().max(1);
-        let each = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        Ok(Allowance { each, burst })
+        Ok(Gcra { interval: u64::try_from(nanos).unwrap_or(u64::MAX), burst })
     });
     Ok(Shares { parallel, requests, allowance: allowance.transpose()? })
 }

@@ -3,13 +3,15 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use portcullis_core::gcra::Gcra;
+
 use super::time::Instant;
 
 /// What the bound counts in.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// Fetches that clients can cause at once after a quiet time. The second is for a key that was
 /// published while the first was on its way.
-const BURST: u32 = 2;
+const BURST: u64 = 2;
 
 /// Why a fetch is wanted; the bound keeps one fetch for each kind that the others cannot use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +33,7 @@ pub enum Cause {
 pub(super) struct Gate {
     /// Starts within the window, oldest first.
     pub(super) starts: Vec<Instant>,
-    /// When the clients' allowance will be whole again (the generic cell rate algorithm's
-    /// theoretical arrival time).
+    /// When the clients' allowance ([`clients`]) will be whole again.
     pub(super) whole_at: Instant,
     /// What that was before the round that is under way, until the round has asked for keys.
     pub(super) given_back: Option<Instant>,
@@ -45,9 +46,7 @@ impl Gate {
     pub(super) fn earliest(&self, now: Instant, cause: Cause, first: bool, limit: u32) -> Instant {
         let window = self.window_opens(now, share(cause, limit));
         match cause {
-            Cause::Asked if first => {
-                window.max(self.whole_at.saturating_sub(period(limit).saturating_mul(BURST - 1)))
-            }
+            Cause::Asked if first => window.max(Instant(clients(limit).earliest(self.whole_at.0, 1))),
             Cause::NoKeys | Cause::Due | Cause::Asked => window,
         }
     }
@@ -79,7 +78,7 @@ impl Gate {
         }
         if cause == Cause::Asked && first {
             self.given_back = Some(self.whole_at);
-            self.whole_at = self.whole_at.max(now).saturating_add(period(limit));
+            self.whole_at = Instant(clients(limit).after(self.whole_at.0, now.0, 1));
         }
         if keys {
             self.given_back = None;
@@ -99,8 +98,10 @@ fn share(cause: Cause, limit: u32) -> u32 {
     }
 }
 
-fn period(limit: u32) -> Duration {
-    WINDOW.checked_div(limit.saturating_sub(1).max(1)).unwrap_or(WINDOW)
+/// What clients can cause.
+fn clients(limit: u32) -> Gcra {
+    let period = WINDOW.checked_div(limit.saturating_sub(1).max(1)).unwrap_or(WINDOW);
+    Gcra { interval: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX), burst: BURST }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) responses: crate::firewall::Firewall,
     pub(crate) quotas: Option<crate::quota::config::Raw>,
+    pub(crate) concurrency: Option<crate::concurrency::config::Raw>,
     #[serde(default)]
     pub(crate) guards: BTreeMap<String, crate::inspect::config::Raw>,
     #[serde(default)]

@@ -6,10 +6,11 @@ use alloc::{
     string::{String, ToString},
 };
 
-use portcullis_core::ConfigError;
+use portcullis_core::{ConfigError, gcra::Gcra};
 use serde::Deserialize;
 
-use super::{Plan, Quotas, Rate, SECOND};
+use super::{Plan, Quotas, SECOND};
+use crate::concurrency::Limits;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,10 +71,7 @@ pub(crate) fn resolve(raw: Raw) -> Result<Quotas, ConfigError> {
         let path = format!("quotas.plans.{name}");
         let rate = checked(&path, &raw.rate, raw.burst)?;
         let class = |(class, raw): (String, RawRate)| {
-            if class.is_empty() || !class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                let reason = "not letters, digits and `_`: it becomes a part of a header";
-                return Err(ConfigError::new(format!("{path}.classes.{class}"), reason));
-            }
+            self::class(&format!("{path}.classes.{class}"), &class)?;
             let rate = checked(&format!("{path}.classes.{class}"), &raw.rate, raw.burst)?;
             Ok((class, rate))
         };
@@ -88,13 +86,13 @@ pub(crate) fn resolve(raw: Raw) -> Result<Quotas, ConfigError> {
     })
 }
 
-fn checked(path: &str, text: &str, burst: u64) -> Result<Rate, ConfigError> {
+fn checked(path: &str, text: &str, burst: u64) -> Result<Gcra, ConfigError> {
     rate(text, burst)
         .map_err(|(member, reason)| ConfigError::new(format!("{path}.{member}"), reason.to_string()))
 }
 
 /// `10/s`, `600/m`, `5000/h`, `100000/d`.
-pub(crate) fn rate(text: &str, burst: u64) -> Result<Rate, (&'static str, &'static str)> {
+pub(crate) fn rate(text: &str, burst: u64) -> Result<Gcra, (&'static str, &'static str)> {
     let wrong =
         ("rate", "not a number of requests for a span, such as `10/s`, `600/m`, `5000/h`, `100000/d`");
     let (number, unit) = text.split_once('/').ok_or(wrong)?;
@@ -111,27 +109,48 @@ pub(crate) fn rate(text: &str, burst: u64) -> Result<Rate, (&'static str, &'stat
     if !(1..=1_000_000).contains(&burst) {
         return Err(("burst", "not from 1 to 1000000"));
     }
-    Ok(Rate { interval, burst })
+    Ok(Gcra { interval, burst })
+}
+
+/// Whether `name` can be the name of a class.
+pub(crate) fn class(path: &str, name: &str) -> Result<(), ConfigError> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        let reason = "not letters, digits and `_`: it becomes a part of a header";
+        return Err(ConfigError::new(path, reason));
+    }
+    Ok(())
 }
 
 /// What a route takes, where it says so.
-pub(crate) fn weight(path: &str, weight: &Weight, quotas: Option<&Quotas>) -> Result<(), ConfigError> {
-    let Some(quotas) = quotas else {
-        return Err(ConfigError::new(path, "there are no `quotas`"));
-    };
-    if let Some(class) = &weight.class
-        && !quotas.plans.values().any(|plan| plan.classes.contains_key(class))
-    {
-        return Err(ConfigError::new(format!("{path}.class"), format!("no plan has a class `{class}`")));
+pub(crate) fn weight(
+    path: &str,
+    weight: &Weight,
+    quotas: Option<&Quotas>,
+    concurrency: Option<&Limits>,
+) -> Result<(), ConfigError> {
+    if quotas.is_none() && concurrency.is_none() {
+        return Err(ConfigError::new(path, "there are no `quotas` and no `concurrency`"));
     }
-    let least = quotas.plans.values().map(|plan| {
+    let plans = || quotas.iter().flat_map(|quotas| quotas.plans.values());
+    if let Some(class) = &weight.class
+        && !plans().any(|plan| plan.classes.contains_key(class))
+        && !concurrency.is_some_and(|limits| limits.classes.contains_key(class))
+    {
+        let reason = format!("no plan of `quotas` has a class `{class}`, nor has `concurrency`");
+        return Err(ConfigError::new(format!("{path}.class"), reason));
+    }
+    let least = plans().map(|plan| {
         let class = weight.class.as_ref().and_then(|class| plan.classes.get(class));
         class.unwrap_or(&plan.rate).burst
     });
-    let least = least.min().unwrap_or_default();
-    if weight.cost > least {
-        let reason = format!("more than the burst of a plan ({least}): such a request would never pass");
-        return Err(ConfigError::new(format!("{path}.cost"), reason));
+    match least.min() {
+        None if weight.cost != 1 => {
+            Err(ConfigError::new(format!("{path}.cost"), "there are no `quotas` to take it from"))
+        }
+        Some(least) if weight.cost > least => {
+            let reason = format!("more than the burst of a plan ({least}): such a request would never pass");
+            Err(ConfigError::new(format!("{path}.cost"), reason))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
