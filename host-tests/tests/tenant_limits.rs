@@ -5,6 +5,8 @@
 mod concurrency;
 #[path = "tenant_limits/crowd.rs"]
 mod crowd;
+#[path = "tenant_limits/fleet.rs"]
+mod fleet;
 #[path = "tenant_limits/hosted.rs"]
 mod hosted;
 #[path = "tenant_limits/quota.rs"]
