@@ -1,11 +1,14 @@
 //! `portcullis xds`: a control plane for development. Envoys follow a folder of policies.
 //!
-//! It speaks Envoy's state-of-the-world protocol for filter configurations (ECDS, the xDS transport
-//! protocol v3), in a stream of its own or aggregated. [`wire`] knows the few messages; hyper carries
-//! them.
+//! It speaks Envoy's state-of-the-world protocol (the xDS transport protocol v3) for filter
+//! configurations (ECDS), in a stream of their own or aggregated (ADS), and for listeners (LDS) and
+//! clusters (CDS), aggregated. [`wire`] knows the few messages; hyper carries them.
 
 mod board;
+mod cluster;
 mod folder;
+mod listener;
+mod published;
 mod stream;
 mod wire;
 
@@ -22,7 +25,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{gateway, output::Answer};
 use board::Board;
-use folder::{Folder, Published};
+use folder::Folder;
+use published::Published;
 
 /// How often the folder is looked at.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -30,16 +34,21 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Serves a folder of policies to Envoys, which follow every change.
 ///
 /// A control plane for development: each file `<plugin>.yaml` (or `.json`) is the configuration of
-/// the filter of that name, with the module of this bundle, or with `<plugin>.wasm` beside it. A change
-/// is checked with the module first; what it refuses is told and not served. Which Envoy has taken or
-/// refused which version, and after how long, is shown live.
+/// the filter of that name, with the module of this bundle, or with `<plugin>.wasm` beside it. Each file
+/// `listeners/<name>.yaml` says where requests come in, which filters judge them and where they go, and
+/// each `clusters/<name>.yaml` is an address; a file that goes takes its listener or cluster with it. A
+/// change is checked with the module first; what it refuses is told and not served. Which Envoy has
+/// taken or refused which version, and after how long, is shown live.
 ///
 /// There is no authentication: it listens on this machine, for Envoys on this machine.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Example:
+Examples:
   portcullis xds --folder policies        # policies/jwt-auth.yaml, policies/tenant-guard.yaml
   envoy -c deploy/envoy/ecds-grpc.yaml    # as many as you like, each with its own node id
+
+  portcullis xds --folder deploy/envoy/ads/policies   # listeners and clusters too
+  envoy -c deploy/envoy/ads/envoy.yaml
 
 Exit codes: 0 it was ended by a signal; 2 it could not start.")]
 pub(crate) struct Arguments {
@@ -72,7 +81,7 @@ struct Plane {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let mut folder = Folder::new(arguments.folder.clone(), !arguments.unchecked);
-    let (first, _) = folder.read().with_context(|| arguments.folder.display().to_string())?;
+    let (first, told) = folder.read().with_context(|| arguments.folder.display().to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = TcpListener::bind(arguments.listen)
@@ -80,6 +89,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
             .with_context(|| format!("listen on `{}`", arguments.listen))?;
         let (publish, published) = watch::channel(Arc::new(first));
         let plane = Arc::new(Plane { published, board: Board::new() });
+        for line in told {
+            plane.board.say(&line);
+        }
+        plane.board.served(&plane.published.borrow());
         plane.board.say(&format!("serving {} on {}", arguments.folder.display(), socket.local_addr()?));
         tokio::select! {
             ended = gateway::signal() => ended?,
@@ -122,12 +135,15 @@ async fn follow(mut folder: Folder, publish: &watch::Sender<Arc<Published>>, boa
         let Ok((back, read)) = read.await else { return };
         folder = back;
         match read {
-            Ok((published, refused)) => {
-                for reason in refused {
-                    board.say(&format!("not served: {reason}"));
+            Ok((published, told)) => {
+                for line in told {
+                    board.say(&line);
                 }
                 publish.send_if_modified(|current| {
                     let other = **current != published;
+                    if other {
+                        board.served(&published);
+                    }
                     *current = Arc::new(published);
                     other
                 });

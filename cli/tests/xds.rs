@@ -2,68 +2,23 @@
 //! Envoy's own reason while the version before stays in force.
 
 mod common;
+#[path = "xds/gateway.rs"]
+mod gateway;
+#[path = "xds/plane.rs"]
+mod plane;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::mpsc::{Receiver, channel},
     thread,
 };
+
+use plane::Plane;
 
 use portcullis_host_tests::{
     envoy::{self, Envoy},
     loopback::Request,
 };
-
-/// A control plane on a free port, and what it says.
-struct Plane {
-    child: Child,
-    lines: Receiver<String>,
-    port: u16,
-}
-
-impl Plane {
-    fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = common::portcullis()
-            .args(["xds", "--listen", "127.0.0.1:0", "--folder"])
-            .arg(folder)
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (said, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                eprintln!("{line}");
-                let _ = said.send(line);
-            }
-        });
-        let mut plane = Self { child, lines, port: 0 };
-        let first = plane.wait("serving ");
-        plane.port = first.rsplit(':').next().unwrap().parse().unwrap();
-        plane
-    }
-
-    /// The next line that contains `text`.
-    fn wait(&self, text: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(common::PATIENCE).unwrap_or_else(|_| panic!("never `{text}`"));
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// `deploy/envoy/ecds-grpc.yaml` with the ports of this test and another id.
 fn start(binary: &Path, folder: &Path, plane: &Plane, id: &str) -> Envoy {
@@ -139,6 +94,7 @@ fn a_fleet_follows_a_folder_and_a_refused_version_is_shown_with_its_reason() {
         until_passes(envoy, "/two");
         assert!(!passes(envoy, "/one"));
     }
+    plane.wait("every Envoy (2) has the change after ");
     taken.sort_unstable();
     assert!(taken.iter().all(|node| ["blue", "green"].contains(&node.as_str())), "{taken:?}");
 

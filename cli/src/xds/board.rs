@@ -1,19 +1,27 @@
 //! Who has which version: a table that is drawn anew on a terminal, a line for each change in a pipe.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::IsTerminal as _,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::{published::Published, wire::Kind};
 use crate::output;
 
-/// An Envoy's stream and a filter in it.
-pub(super) type Place = (u64, String);
+/// An Envoy's stream and what it follows in it; clusters and listeners have no name, it takes all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) stream: u64,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+}
 
 struct Row {
     node: String,
+    /// The names of what was sent.
+    names: String,
     offered: Option<(String, Instant)>,
     in_force: Option<(String, Duration)>,
     refused: Option<(String, String)>,
@@ -22,9 +30,30 @@ struct Row {
 /// The lines that are remembered beside the table.
 const LINES: usize = 5;
 
+#[derive(Default)]
 struct State {
     rows: BTreeMap<Place, Row>,
     lines: Vec<String>,
+    /// The version of everything that is served.
+    served: BTreeMap<(Kind, String), String>,
+    /// When the last change was served, until every Envoy has it.
+    changed: Option<Instant>,
+}
+
+impl State {
+    fn served(&self, place: &Place) -> Option<&String> {
+        self.served.get(&(place.kind, place.name.clone()))
+    }
+
+    /// Whether every Envoy has what is served, and how many there are.
+    fn converged(&self) -> Option<usize> {
+        let all = self.rows.iter().all(|(place, row)| {
+            let served = self.served(place);
+            served.is_none() || row.in_force.as_ref().map(|(version, _)| version) == served
+        });
+        let envoys: BTreeSet<_> = self.rows.keys().map(|place| place.stream).collect();
+        (all && !envoys.is_empty()).then_some(envoys.len())
+    }
 }
 
 pub(super) struct Board {
@@ -34,97 +63,126 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn new() -> Self {
-        let state = State { rows: BTreeMap::new(), lines: Vec::new() };
-        Self { state: Mutex::new(state), terminal: std::io::stdout().is_terminal() }
+        Self { state: Mutex::default(), terminal: std::io::stdout().is_terminal() }
     }
 
     /// Something that is of no Envoy.
     pub(super) fn say(&self, line: &str) {
+        self.change(|_| vec![line.to_owned()]);
+    }
+
+    /// This is what every Envoy should have from now on.
+    pub(super) fn served(&self, published: &Published) {
         self.change(|state| {
-            state.lines.push(line.to_owned());
-            let more = state.lines.len().saturating_sub(LINES);
-            state.lines.drain(..more);
-            Some(line.to_owned())
+            // What there is at the start is no change.
+            state.changed = (!state.served.is_empty()).then(Instant::now);
+            let filters = published.all(Kind::Filter);
+            state.served =
+                filters.map(|(name, offer)| ((Kind::Filter, name.clone()), offer.version.clone())).collect();
+            for kind in [Kind::Cluster, Kind::Listener] {
+                state.served.insert((kind, String::new()), published.set(kind).0);
+            }
+            Vec::new()
         });
     }
 
-    /// `version` was sent to `node`.
-    pub(super) fn offered(&self, place: &Place, node: &str, version: &str) {
+    /// `version` of `names` was sent to `node`.
+    pub(super) fn offered(&self, place: &Place, node: &str, version: &str, names: &str) {
         self.change(|state| {
             let row = state.rows.entry(place.clone()).or_insert_with(|| Row {
                 node: node.to_owned(),
+                names: String::new(),
                 offered: None,
                 in_force: None,
                 refused: None,
             });
+            names.clone_into(&mut row.names);
             row.offered = Some((version.to_owned(), Instant::now()));
-            None
+            Vec::new()
         });
     }
 
     /// What was sent last is in force there, or was refused for a reason.
     pub(super) fn answered(&self, place: &Place, refusal: Option<&str>) {
         self.change(|state| {
-            let row = state.rows.get_mut(place)?;
-            let (version, since) = row.offered.take()?;
-            let (node, filter, took) = (&row.node, &place.1, since.elapsed());
-            Some(match refusal {
+            let Some(row) = state.rows.get_mut(place) else { return Vec::new() };
+            let Some((version, since)) = row.offered.take() else { return Vec::new() };
+            let (node, service, took) = (&row.node, place.kind.service(), since.elapsed());
+            let what = format!("{node} {service} {} {version}", or_none(&row.names));
+            let mut lines = Vec::new();
+            match refusal {
                 None => {
-                    let line = format!("{node} {filter} {version} taken after {} ms", took.as_millis());
+                    lines.push(format!("{what} taken after {} ms", took.as_millis()));
                     row.in_force = Some((version, took));
                     row.refused = None;
-                    line
                 }
                 Some(reason) => {
                     let reason = one_line(reason);
-                    let line = format!("{node} {filter} {version} refused: {reason}");
+                    lines.push(format!("{what} refused: {reason}"));
                     row.refused = Some((version, reason));
-                    line
                 }
-            })
+            }
+            if let (Some(envoys), Some(since)) = (state.converged(), state.changed) {
+                state.changed = None;
+                let took = since.elapsed().as_millis();
+                lines.push(format!("every Envoy ({envoys}) has the change after {took} ms"));
+            }
+            lines
         });
     }
 
     /// The stream has ended.
     pub(super) fn gone(&self, stream: u64) {
         self.change(|state| {
-            let node = state.rows.range((stream, String::new())..).next().map(|(_, row)| row.node.clone());
-            let before = state.rows.len();
-            state.rows.retain(|(own, _), _| *own != stream);
-            (state.rows.len() < before).then(|| format!("{} is gone", node.unwrap_or_default()))
+            let node = state.rows.iter().find(|(place, _)| place.stream == stream);
+            let line = node.map(|(_, row)| format!("{} is gone", row.node));
+            state.rows.retain(|place, _| place.stream != stream);
+            line.into_iter().collect()
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut State) -> Option<String>) {
+    /// Makes a change; what it tells goes below the table or to the pipe.
+    fn change(&self, change: impl FnOnce(&mut State) -> Vec<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = change(&mut state);
-        if self.terminal {
-            anstream::print!("\u{1b}[2J\u{1b}[H{}\n\n{}\n", table(&state), state.lines.join("\n"));
-        } else if let Some(line) = line {
-            anstream::println!("{line}");
+        let lines = change(&mut state);
+        if !self.terminal {
+            for line in lines {
+                anstream::println!("{line}");
+            }
+            return;
         }
+        state.lines.extend(lines);
+        let more = state.lines.len().saturating_sub(LINES);
+        state.lines.drain(..more);
+        anstream::print!("\u{1b}[2J\u{1b}[H{}\n\n{}\n", table(&state), state.lines.join("\n"));
     }
 }
 
 fn table(state: &State) -> String {
-    let rows = state.rows.iter().map(|((_, filter), row)| {
+    let rows = state.rows.iter().map(|(place, row)| {
         let in_force = row.in_force.as_ref();
-        let state = match (&row.offered, &row.refused) {
+        let status = match (&row.offered, &row.refused) {
             (Some((version, _)), _) => format!("{version} sent"),
             (None, Some((version, reason))) => {
                 output::styled(output::BAD, format!("{version} refused: {reason}"))
             }
+            (None, None) if state.served(place).is_none() => "no longer in the folder; kept".into(),
             (None, None) => output::styled(output::GOOD, "up to date"),
         };
         [
             row.node.clone(),
-            filter.clone(),
+            place.kind.service().into(),
+            or_none(&row.names).into(),
             in_force.map_or("none".into(), |(version, _)| version.clone()),
             in_force.map_or(String::new(), |(_, took)| format!("{} ms", took.as_millis())),
-            state,
+            status,
         ]
     });
-    output::table(["ENVOY", "FILTER", "IN FORCE", "AFTER", "STATE"], rows)
+    output::table(["ENVOY", "BY", "WHAT", "IN FORCE", "AFTER", "STATE"], rows)
+}
+
+const fn or_none(names: &str) -> &str {
+    if names.is_empty() { "none" } else { names }
 }
 
 /// Envoy's text, without what would draw over the table.

@@ -1,4 +1,4 @@
-//! The folder that is served: what is in it, as filters.
+//! The folder that is served: what is in it, and why some of it is not served.
 
 use std::{
     collections::BTreeMap,
@@ -7,22 +7,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use super::wire;
-use crate::{check, document, stamp::Stamp};
-
-/// A filter as it is served.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Offer {
-    /// The beginning of the digest of everything in it.
-    pub(super) version: String,
-    /// The message.
-    pub(super) bytes: Vec<u8>,
-}
-
-/// The filters by name.
-pub(super) type Published = BTreeMap<String, Offer>;
+use super::{
+    cluster,
+    listener::Listener,
+    published::{Offer, Published},
+    wire::{self, Kind, message::Message},
+};
+use crate::{check, document, gateway::config::Cluster, stamp::Stamp};
 
 pub(super) struct Folder {
     path: PathBuf,
@@ -33,7 +27,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(path: PathBuf, check: bool) -> Self {
-        Self { path, check, stamps: Vec::new(), last: Published::new() }
+        Self { path, check, stamps: Vec::new(), last: Published::default() }
     }
 
     /// Whether a file is another one since it was read.
@@ -45,39 +39,86 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// The folder cannot be read, or it has no filter at the first reading.
+    /// The folder cannot be read, or it has nothing to serve at the first reading.
     pub(super) fn read(&mut self) -> anyhow::Result<(Published, Vec<String>)> {
         self.stamps = self.look()?;
-        let (mut published, mut refused) = (Published::new(), Vec::new());
-        for (path, _) in &self.stamps {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-            if !matches!(extension, Some("yaml" | "yml" | "json")) {
-                continue;
-            }
-            match self.offer(name, path) {
-                Ok(offer) => {
-                    published.insert(name.to_owned(), offer);
-                }
-                Err(error) => {
-                    refused.push(format!("{}: {error:#}", path.display()));
-                    if let Some(before) = self.last.get(name) {
-                        published.insert(name.to_owned(), before.clone());
+        let (mut published, mut told) = (Published::default(), Vec::new());
+        // A listener is judged by what it names, so it comes last.
+        for kind in [Kind::Filter, Kind::Cluster, Kind::Listener] {
+            for (name, path) in self.documents(kind) {
+                match self.offer(kind, &name, path, &published) {
+                    Ok(offer) => published.insert(kind, name, offer),
+                    Err(error) => {
+                        told.push(format!("not served: {}: {error:#}", path.display()));
+                        if let Some(before) = self.last.get(kind, &name) {
+                            published.insert(kind, name, before.clone());
+                        }
                     }
                 }
             }
         }
-        if published.is_empty() {
-            bail!(
-                "no filter to serve: {}",
-                refused.first().map_or("there is no <plugin>.yaml", String::as_str)
-            );
+        if published.is_empty() && self.last.is_empty() {
+            bail!("nothing to serve: {}", told.first().map_or("there is no <plugin>.yaml", String::as_str));
+        }
+        for (kind, name, user) in published.keep_used(&self.last) {
+            told.push(format!("still served: {} {name}, which the listener `{user}` names", kind.service()));
         }
         self.last.clone_from(&published);
-        Ok((published, refused))
+        Ok((published, told))
     }
 
-    fn offer(&self, name: &str, path: &Path) -> anyhow::Result<Offer> {
+    /// The documents of `kind`, by the name of what they describe.
+    fn documents(&self, kind: Kind) -> Vec<(String, &Path)> {
+        let folder = self.folder(kind);
+        let document = |path: &Path| {
+            let extension = path.extension()?.to_str()?;
+            let is_document = matches!(extension, "yaml" | "yml" | "json") && path.parent() == Some(&folder);
+            is_document.then(|| Some(path.file_stem()?.to_str()?.to_owned()))?
+        };
+        self.stamps.iter().filter_map(|(path, _)| Some((document(path)?, path.as_path()))).collect()
+    }
+
+    fn folder(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Filter => self.path.clone(),
+            Kind::Listener => self.path.join("listeners"),
+            Kind::Cluster => self.path.join("clusters"),
+        }
+    }
+
+    fn offer(&self, kind: Kind, name: &str, path: &Path, published: &Published) -> anyhow::Result<Offer> {
+        let (message, uses) = match kind {
+            Kind::Filter => return self.filter(name, path),
+            Kind::Cluster => {
+                let mut cluster: Cluster = read(path)?;
+                if let Some(file) = cluster.tls.as_mut().and_then(|tls| tls.ca_file.as_mut()) {
+                    *file = std::path::absolute(self.folder(kind).join(&*file))?;
+                }
+                if self.check {
+                    cluster::check(&cluster)?;
+                }
+                (cluster::message(name, &cluster)?, Vec::new())
+            }
+            Kind::Listener => {
+                let listener: Listener = read(path)?;
+                listener.check()?;
+                let uses = listener.uses();
+                if self.check {
+                    let known = |(kind, name): &&(Kind, String)| {
+                        published.get(*kind, name).or_else(|| self.last.get(*kind, name)).is_some()
+                    };
+                    if let Some((kind, name)) = uses.iter().find(|used| !known(used)) {
+                        let file = self.folder(*kind).join(format!("{name}.yaml"));
+                        bail!("it names `{name}`, but there is no sound `{}`", file.display());
+                    }
+                }
+                (listener.message(name), uses)
+            }
+        };
+        Ok(offer(message, uses))
+    }
+
+    fn filter(&self, name: &str, path: &Path) -> anyhow::Result<Offer> {
         let configuration = document::read(path)?;
         let bundled = portcullis_modules::by_name(name);
         let own = path.with_extension("wasm");
@@ -91,25 +132,43 @@ impl Folder {
             Err(_) if !self.check => configuration,
             read => read?,
         };
+        let holds_headers = bundled.is_some_and(|module| module.holds_headers);
+        let offer = offer(wire::filter(name, &wasm, &configuration, holds_headers), Vec::new());
+        // Compiling a module takes a second: what is served already was checked.
         if self.check
+            && self.last.get(Kind::Filter, name) != Some(&offer)
             && let Some(reason) = check::refusal(name, &wasm, &configuration)?
         {
             bail!("{reason}");
         }
-        let holds_headers = bundled.is_some_and(|module| module.holds_headers);
-        let bytes = wire::filter(name, &wasm, &configuration, holds_headers);
-        let version = Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Offer { version, bytes })
+        Ok(offer)
     }
 
+    /// Everything in the folder and in its two folders, which need not be there.
     fn look(&self) -> anyhow::Result<Vec<(PathBuf, Option<Stamp>)>> {
-        let read = || format!("read the folder `{}`", self.path.display());
-        let mut stamps = Vec::new();
-        for entry in fs::read_dir(&self.path).with_context(read)? {
-            let path = entry.with_context(read)?.path();
-            stamps.push((path.clone(), Stamp::of(&path)));
+        let mut stamps = BTreeMap::new();
+        for kind in Kind::ALL {
+            let folder = self.folder(kind);
+            if kind != Kind::Filter && !folder.is_dir() {
+                continue;
+            }
+            let read = || format!("read the folder `{}`", folder.display());
+            for entry in fs::read_dir(&folder).with_context(read)? {
+                let path = entry.with_context(read)?.path();
+                let stamp = Stamp::of(&path);
+                stamps.insert(path, stamp);
+            }
         }
-        stamps.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(stamps)
+        Ok(stamps.into_iter().collect())
     }
+}
+
+fn offer(message: Message, uses: Vec<(Kind, String)>) -> Offer {
+    let digest = Sha256::digest(&message);
+    let version = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Offer { version, message, uses }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    document::parse(&document::read(path)?)
 }

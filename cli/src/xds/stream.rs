@@ -18,7 +18,12 @@ use hyper::{
     body::{Bytes, Frame, Incoming},
 };
 
-use super::{Plane, wire};
+use super::{
+    Plane,
+    board::Place,
+    published::Published,
+    wire::{self, Kind},
+};
 
 const METHODS: [&str; 2] = [
     "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs",
@@ -47,20 +52,28 @@ pub(super) async fn answer(
     tokio::spawn(async move {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut stream =
-            Stream { number, plane, sender, node: String::new(), asked: BTreeMap::new(), nonces: 0 };
+        let mut stream = Stream {
+            number,
+            plane,
+            sender,
+            node: String::new(),
+            asked: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            listening: None,
+            nonces: 0,
+        };
         stream.run(request.into_body()).await;
         stream.plane.board.gone(number);
     });
     Ok(response.map(|_| Either::Left(channel)))
 }
 
-/// What an Envoy has asked for under one name.
-#[derive(Default)]
-struct Asked {
-    /// The version that was sent last; never again, whether it was taken or refused.
-    sent: String,
+/// What was sent last and is not answered yet: of one kind, one thing at a time, so that an answer
+/// says what it is about.
+struct Flight {
     nonce: String,
+    place: Place,
+    offers: Arc<Published>,
 }
 
 struct Stream {
@@ -68,7 +81,12 @@ struct Stream {
     plane: Arc<Plane>,
     sender: Sender<Bytes>,
     node: String,
-    asked: BTreeMap<String, Asked>,
+    /// What the Envoy has asked for, and the version that was sent last: it is not sent again, whether
+    /// it was taken or refused. Of clusters and listeners an Envoy takes all, under no name.
+    asked: BTreeMap<(Kind, String), String>,
+    flights: BTreeMap<Kind, Flight>,
+    /// What was served when the Envoy took its listeners.
+    listening: Option<Arc<Published>>,
     nonces: u64,
 }
 
@@ -109,41 +127,84 @@ impl Stream {
 
     fn hear(&mut self, request: wire::Request) {
         // In an aggregated stream an Envoy may ask for other things; they are somebody else's.
-        if request.type_url != wire::FILTER {
-            return;
-        }
+        let Some(kind) = Kind::of(&request.type_url) else { return };
         if !request.node.is_empty() {
             self.node = request.node;
         }
-        for (name, asked) in &mut self.asked {
-            if !asked.nonce.is_empty() && asked.nonce == request.nonce {
-                asked.nonce.clear();
-                self.plane.board.answered(&(self.number, name.clone()), request.refusal.as_deref());
+        if let Some(flight) = self.flights.remove(&kind) {
+            if flight.nonce == request.nonce {
+                self.plane.board.answered(&flight.place, request.refusal.as_deref());
+                if kind == Kind::Listener && request.refusal.is_none() {
+                    self.listening = Some(flight.offers);
+                }
+            } else {
+                self.flights.insert(kind, flight);
             }
         }
-        self.asked.retain(|name, _| request.names.contains(name));
-        for name in request.names {
-            self.asked.entry(name).or_default();
+        let names = if kind == Kind::Filter { request.names } else { vec![String::new()] };
+        self.asked.retain(|(own, name), _| *own != kind || names.contains(name));
+        for name in names {
+            self.asked.entry((kind, name)).or_default();
         }
     }
 
     /// Sends what the Envoy does not have yet, each filter in a message of its own: one that is refused
     /// then holds up no other.
-    async fn send(&mut self, offers: &super::Published) -> Result<(), ()> {
-        for (name, asked) in &mut self.asked {
-            let Some(offer) = offers.get(name).filter(|offer| offer.version != asked.sent) else { continue };
+    async fn send(&mut self, offers: &Arc<Published>) -> Result<(), ()> {
+        let due = self.asked.iter().filter_map(|((kind, name), sent)| {
+            let wanted = self.wanted(*kind, name, offers)?;
+            (wanted.version != *sent).then(|| (*kind, name.clone(), wanted))
+        });
+        for (kind, name, wanted) in due.collect::<Vec<_>>() {
+            // A listener is sent to an Envoy that has answered to its clusters.
+            let waits = kind == Kind::Listener && self.flights.contains_key(&Kind::Cluster);
+            if waits || self.flights.contains_key(&kind) {
+                continue;
+            }
             self.nonces += 1;
-            asked.nonce = self.nonces.to_string();
-            asked.sent.clone_from(&offer.version);
-            let message = wire::response(&offer.version, &asked.nonce, std::iter::once(&offer.bytes[..]));
+            let nonce = self.nonces.to_string();
+            let Wanted { version, names, from } = wanted;
+            let resources = from
+                .all(kind)
+                .filter(|(own, _)| kind != Kind::Filter || **own == name)
+                .map(|(_, offer)| &offer.message);
+            let message = wire::response(kind, &version, &nonce, resources).into_bytes();
             let length = u32::try_from(message.len()).map_err(drop)?;
             // gRPC: not compressed, then the length.
             let framed = [&[0][..], &length.to_be_bytes(), &message].concat();
-            self.plane.board.offered(&(self.number, name.clone()), &self.node, &offer.version);
+            let place = Place { stream: self.number, kind, name: name.clone() };
+            self.plane.board.offered(&place, &self.node, &version, &names);
+            self.flights.insert(kind, Flight { nonce, place, offers: Arc::clone(offers) });
+            self.asked.insert((kind, name), version);
             self.sender.send(Frame::data(framed.into())).await.map_err(drop)?;
         }
         Ok(())
     }
+
+    /// What the Envoy should have under a name; nothing where nothing is served.
+    fn wanted(&self, kind: Kind, name: &str, offers: &Arc<Published>) -> Option<Wanted> {
+        if kind == Kind::Filter {
+            let version = offers.get(kind, name)?.version.clone();
+            return Some(Wanted { version, names: name.to_owned(), from: Arc::clone(offers) });
+        }
+        // Until it has taken the listeners that go with them, it needs the clusters of those it has.
+        let before = self.listening.as_ref().filter(|before| {
+            kind == Kind::Cluster && before.set(Kind::Listener) != offers.set(Kind::Listener)
+        });
+        let from = match before {
+            Some(before) => Arc::new(offers.with_clusters_of(before)),
+            None => Arc::clone(offers),
+        };
+        let (version, names) = from.set(kind);
+        Some(Wanted { version, names, from })
+    }
+}
+
+/// One answer's content.
+struct Wanted {
+    version: String,
+    names: String,
+    from: Arc<Published>,
 }
 
 struct TooLong;
