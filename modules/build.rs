@@ -114,11 +114,16 @@ fn crates(root: &Path, package: &str) -> Result<String, Box<dyn Error>> {
         let (crate_, licence) = line.split_once('|').ok_or("a crate without a licence's place")?;
         let mut words = crate_.split(' ');
         let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+        let notes: Vec<_> = words.collect();
         // A macro's code is not in the module.
-        if !words.any(|word| word == "(proc-macro)") {
-            let version = version.trim_start_matches('v');
-            lines.insert(format!("{name} {version} {}\n", licence.trim_end_matches(" (*)")));
+        if notes.contains(&"(proc-macro)") {
+            continue;
         }
+        // A crate with a path is the project's own, also where it stands in for a published one.
+        let is_own = notes.iter().any(|note| note.contains('/'));
+        let prefix = if is_own && !name.starts_with("portcullis-") { "portcullis-" } else { "" };
+        let version = version.trim_start_matches('v');
+        lines.insert(format!("{prefix}{name} {version} {}\n", licence.trim_end_matches(" (*)")));
     }
     Ok(lines.into_iter().collect())
 }

@@ -15,8 +15,8 @@ use std::{net::TcpListener, slice, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use portcullis_host_tests::loopback::{Answer, Service};
 use portcullis_mini_sigstore::{
-    Content, Fault, Identity, Image, KeyKind, Layout, Log, Signing, Sigstore, TimestampStyle, Upload,
-    Version,
+    Content, Fault, Identity, Image, KeyKind, Layout, Log, START, Signing, Sigstore, TimestampStyle,
+    TokenFault, Upload, Version,
     registry::{Registry, Transport},
     simple_signing,
 };
@@ -152,6 +152,7 @@ fn an_image_that_is_signed_in_any_layout_may_run() -> Result<()> {
     let keyless = || world.keyless();
     let stamped = || keyless().timestamp(TimestampStyle::Plain);
     let sha384 = || keyless().log(Log::V2).timestamp(TimestampStyle::Sha384);
+    let fraction = || keyless().log(Log::V2).timestamp(TimestampStyle::Fraction(".123456"));
 
     world.legacy("key/legacy", &key().log(Log::None))?;
     world.legacy("logged/legacy", &key())?;
@@ -165,6 +166,7 @@ fn an_image_that_is_signed_in_any_layout_may_run() -> Result<()> {
     world.bundle("keyless/rekor2", &keyless().log(Log::V2), Version::V0_3, Image::statement)?;
     world.bundle("keyless/rekor2-message", &keyless().log(Log::V2), Version::V0_3, manifest)?;
     world.bundle("keyless/sha384", &sha384(), Version::V0_3, Image::statement)?;
+    world.bundle("keyless/fraction", &fraction(), Version::V0_3, Image::statement)?;
     world.bundle("unlogged/bundle", &stamped().log(Log::None), Version::V0_3, Image::statement)?;
     world.bundle("attested/bundle", &keyless().log(Log::V2), Version::V0_3, provenance)?;
     let image = Image::new("attested/legacy");
@@ -186,6 +188,7 @@ fn an_image_that_is_signed_in_any_layout_may_run() -> Result<()> {
         "keyless/rekor2",
         "keyless/rekor2-message",
         "keyless/sha384",
+        "keyless/fraction",
         "unlogged/bundle",
         "attested/bundle",
         "attested/legacy",
@@ -248,6 +251,20 @@ fn an_image_that_is_not_signed_for_what_it_runs_as_may_not_run() -> Result<()> {
             world.legacy(&legacy, &world.keyless().fault(fault))?;
             expect(&format!("{legacy}:1"), expected)?;
         }
+    }
+
+    for (name, style, at, expected) in [
+        ("timestamp-forged", TimestampStyle::Forged(TokenFault::FractionCutOff), 0, "TIMESTAMP_INVALID"),
+        ("timestamp-two-signers", TimestampStyle::Forged(TokenFault::TwoSigners), 0, "TIMESTAMP_INVALID"),
+        ("timestamp-not-der", TimestampStyle::Fraction(".50"), 0, "TIMESTAMP_INVALID"),
+        // A certificate lasts ten minutes.
+        ("timestamp-late", TimestampStyle::Fraction(".000001"), 600, "CERTIFICATE_EXPIRED"),
+    ] {
+        let signing = world.keyless().log(Log::V2).timestamp(style);
+        let signing = signing.stamped_at(START + at);
+        let name = format!("keyless/{name}");
+        world.bundle(&name, &signing, Version::V0_3, Image::statement)?;
+        expect(&format!("{name}:1"), expected)?;
     }
 
     // Signed, and copied to another repository with its signature.

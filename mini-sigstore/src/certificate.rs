@@ -7,8 +7,7 @@ use crate::{Fault, Identity, Key, KeyKind, Name, der, sct, sha256};
 /// How long a Fulcio certificate lasts, in seconds.
 const LEAF_SECONDS: i64 = 600;
 /// The authorities' validity: 2025-01-01 to 2035-01-01.
-const AUTHORITY_FROM: i64 = 1_735_689_600;
-const AUTHORITY_TO: i64 = 2_051_222_400;
+const AUTHORITY: (i64, i64) = (1_735_689_600, 2_051_222_400);
 
 const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
 const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
@@ -22,6 +21,7 @@ type Distinguished = (&'static str, &'static str);
 const ROOT: Distinguished = ("sigstore.test", "sigstore-root");
 const INTERMEDIATE: Distinguished = ("sigstore.test", "sigstore-intermediate");
 const STAMPING_ROOT: Distinguished = ("sigstore.test", "sigstore-tsa-root");
+const STAMPING_INTERMEDIATE: Distinguished = ("sigstore.test", "sigstore-tsa-intermediate");
 const STAMPING: Distinguished = ("sigstore.test", "sigstore-tsa");
 
 /// A certificate as DER.
@@ -76,9 +76,9 @@ impl Authority {
     pub(crate) fn derive(seed: &[u8; 32], prefix: &str) -> Self {
         let root_key = Key::derive(seed, &format!("{prefix}/root"), KeyKind::P384);
         let key = Key::derive(seed, &format!("{prefix}/intermediate"), KeyKind::P384);
-        let root = authority(ROOT, ROOT, &root_key, &root_key, Vec::new());
+        let root = authority((ROOT, ROOT), &root_key, &root_key, AUTHORITY, Vec::new());
         let usage = vec![extended_key_usage(CODE_SIGNING, false)];
-        let intermediate = authority(INTERMEDIATE, ROOT, &key, &root_key, usage);
+        let intermediate = authority((INTERMEDIATE, ROOT), &key, &root_key, AUTHORITY, usage);
         Self { key, intermediate, root }
     }
 
@@ -100,8 +100,8 @@ impl Authority {
             Extension::new("2.5.29.17", true, alternative_name(&identity.name)),
         ];
         extensions.extend(fulcio(identity));
-        let mut body =
-            Body { subject: None, issuer: INTERMEDIATE, key, from: at, to: at + LEAF_SECONDS, extensions };
+        let life = (at, at + LEAF_SECONDS);
+        let mut body = Body { subject: None, issuer: INTERMEDIATE, key, life, extensions };
         if !faults.contains(&Fault::NoSct) {
             let list = sct::list(log, at, &self.key, &body.encode(&self.key));
             let value = construct_der(|writer| writer.write_bytes(&list));
@@ -111,31 +111,76 @@ impl Authority {
     }
 }
 
-/// The chain of a timestamp authority: its leaf and the root.
-pub(crate) fn stamping_chain(key: &Key, root_key: &Key) -> [Certificate; 2] {
-    let root = authority(STAMPING_ROOT, STAMPING_ROOT, root_key, root_key, Vec::new());
-    let body = Body {
-        subject: Some(STAMPING),
-        issuer: STAMPING_ROOT,
-        key,
-        from: AUTHORITY_FROM,
-        to: AUTHORITY_TO,
-        extensions: vec![
-            key_usage(&[0x80], 1),
-            // RFC 3161 section 2.3: critical, and nothing else.
-            extended_key_usage(TIME_STAMPING, true),
-            key_identifier(key),
-            authority_identifier(root_key),
-        ],
-    };
-    [body.sign(root_key), root]
+/// A timestamp authority's certificate: how long it lasts and what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StampingCertificate {
+    /// Its first second, since 1970.
+    pub from: i64,
+    /// Its last second, since 1970.
+    pub to: i64,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whether an intermediate authority is between it and the root. Then the seconds are the
+    /// intermediate's, and the certificate lasts as long as the root.
+    pub intermediate: bool,
+}
+
+/// What a timestamp authority's certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Time stamping, as it must be.
+    TimeStamping,
+    /// Code signing.
+    CodeSigning,
+    /// It does not say.
+    Unsaid,
+}
+
+impl Default for StampingCertificate {
+    fn default() -> Self {
+        let (from, to) = AUTHORITY;
+        Self { from, to, purpose: Purpose::TimeStamping, intermediate: false }
+    }
+}
+
+/// The keys of a timestamp authority.
+#[derive(Clone, Debug)]
+pub(crate) struct StampingKeys {
+    pub(crate) leaf: Key,
+    pub(crate) intermediate: Key,
+    pub(crate) root: Key,
+}
+
+/// The chain of a timestamp authority: its leaf, what is between, and the root.
+pub(crate) fn stamping_chain(keys: &StampingKeys, leaf: StampingCertificate) -> Vec<Certificate> {
+    let StampingCertificate { from, to, purpose, intermediate } = leaf;
+    let (issuer, signer) =
+        if intermediate { (STAMPING_INTERMEDIATE, &keys.intermediate) } else { (STAMPING_ROOT, &keys.root) };
+    let mut extensions =
+        vec![key_usage(&[0x80], 1), key_identifier(&keys.leaf), authority_identifier(signer)];
+    match purpose {
+        // RFC 3161 section 2.3: critical, and nothing else.
+        Purpose::TimeStamping => extensions.push(extended_key_usage(TIME_STAMPING, true)),
+        Purpose::CodeSigning => extensions.push(extended_key_usage(CODE_SIGNING, true)),
+        Purpose::Unsaid => {}
+    }
+    let life = if intermediate { AUTHORITY } else { (from, to) };
+    let body = Body { subject: Some(STAMPING), issuer, key: &keys.leaf, life, extensions };
+    let mut chain = vec![body.sign(signer)];
+    if intermediate {
+        let usage = vec![extended_key_usage(TIME_STAMPING, false)];
+        let between = (STAMPING_INTERMEDIATE, STAMPING_ROOT);
+        chain.push(authority(between, &keys.intermediate, &keys.root, (from, to), usage));
+    }
+    chain.push(authority((STAMPING_ROOT, STAMPING_ROOT), &keys.root, &keys.root, AUTHORITY, Vec::new()));
+    chain
 }
 
 fn authority(
-    subject: Distinguished,
-    issuer: Distinguished,
+    (subject, issuer): (Distinguished, Distinguished),
     key: &Key,
     signer: &Key,
+    life: (i64, i64),
     mut extensions: Vec<Extension>,
 ) -> Certificate {
     // INVARIANT: an intermediate has no authority below it; a root has one level.
@@ -150,8 +195,7 @@ fn authority(
         key_identifier(key),
         authority_identifier(signer),
     ]);
-    Body { subject: Some(subject), issuer, key, from: AUTHORITY_FROM, to: AUTHORITY_TO, extensions }
-        .sign(signer)
+    Body { subject: Some(subject), issuer, key, life, extensions }.sign(signer)
 }
 
 /// What is signed: the TBSCertificate of RFC 5280 section 4.1.
@@ -159,8 +203,8 @@ struct Body<'a> {
     subject: Option<Distinguished>,
     issuer: Distinguished,
     key: &'a Key,
-    from: i64,
-    to: i64,
+    /// Its first and its last second.
+    life: (i64, i64),
     extensions: Vec<Extension>,
 }
 
@@ -178,7 +222,7 @@ impl Extension {
 
 impl Body<'_> {
     fn serial(&self) -> [u8; 16] {
-        let digest = sha256([&self.key.id()[..], &self.from.to_be_bytes()].concat());
+        let digest = sha256([&self.key.id()[..], &self.life.0.to_be_bytes()].concat());
         let mut serial = [0; 16];
         serial.copy_from_slice(&digest[..16]);
         // Positive, and of full length.
@@ -194,8 +238,8 @@ impl Body<'_> {
                 der::signature_algorithm(writer.next(), signer.kind());
                 der::name(writer.next(), Some(self.issuer));
                 writer.next().write_sequence(|writer| {
-                    der::certificate_time(writer.next(), self.from);
-                    der::certificate_time(writer.next(), self.to);
+                    der::certificate_time(writer.next(), self.life.0);
+                    der::certificate_time(writer.next(), self.life.1);
                 });
                 der::name(writer.next(), self.subject);
                 writer.next().write_der(&self.key.public_der());

@@ -33,7 +33,7 @@ mod sigstore;
 mod timestamp;
 
 pub use bundle::{Bundle, Version};
-pub use certificate::Certificate;
+pub use certificate::{Certificate, Purpose, StampingCertificate};
 pub use fault::Fault;
 pub use identity::{Identity, Name};
 pub use image::{Blob, Image, SIMPLE_SIGNING, simple_signing};
@@ -42,7 +42,7 @@ pub use layout::{Layout, Upload};
 pub use rekor::Log;
 pub use signing::{Content, Signature, Signer, Signing};
 pub use sigstore::{START, Sigstore};
-pub use timestamp::TimestampStyle;
+pub use timestamp::{TimestampStyle, TokenFault};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};

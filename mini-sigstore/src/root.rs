@@ -23,7 +23,7 @@ pub(crate) fn document(services: &Services) -> Value {
         ],
         "ctlogs": [log("ctfe.sigstore.test/2026", certificate_log, certificate_log.id())],
         "timestampAuthorities": [
-            issuer("timestamp", "sigstore-tsa-root", &[&stamping.chain[0], &stamping.chain[1]])
+            issuer("timestamp", "sigstore-tsa-root", &stamping.chain.iter().collect::<Vec<_>>())
         ],
     })
 }

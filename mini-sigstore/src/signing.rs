@@ -53,6 +53,7 @@ pub struct Signing<'a> {
     sigstore: &'a Sigstore,
     signer: Signer,
     at: i64,
+    stamped_at: Option<i64>,
     log: Log,
     timestamp: Option<TimestampStyle>,
     faults: Vec<Fault>,
@@ -62,7 +63,8 @@ impl<'a> Signing<'a> {
     /// Signs as `signer`, at [`START`], into Rekor v1, without a timestamp.
     #[must_use]
     pub fn new(sigstore: &'a Sigstore, signer: Signer) -> Self {
-        Self { sigstore, signer, at: START, log: Log::V1, timestamp: None, faults: Vec::new() }
+        let (log, timestamp, faults) = (Log::V1, None, Vec::new());
+        Self { sigstore, signer, at: START, stamped_at: None, log, timestamp, faults }
     }
 
     /// Signs for a keyless identity.
@@ -81,6 +83,12 @@ impl<'a> Signing<'a> {
     #[must_use]
     pub fn at(self, at: i64) -> Self {
         Self { at, ..self }
+    }
+
+    /// The time that a timestamp says, where it is another one.
+    #[must_use]
+    pub fn stamped_at(self, at: i64) -> Self {
+        Self { stamped_at: Some(at), ..self }
     }
 
     /// Where the signature is logged. Rekor v2 has no time, so a timestamp comes with it.
@@ -137,7 +145,7 @@ impl<'a> Signing<'a> {
 
     /// A timestamp of `message`, as this signing makes them.
     pub(crate) fn stamp(&self, message: &[u8], style: TimestampStyle) -> Vec<u8> {
-        self.sigstore.stamp(message, self.at, style, &self.faults)
+        self.sigstore.stamp(message, self.stamped_at.unwrap_or(self.at), style, &self.faults)
     }
 
     /// Signs `statement` as cosign 2 attests: there the timestamp is of the whole envelope, since
@@ -247,6 +255,12 @@ impl Signature {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same signature with this timestamp (a TimeStampResp).
+    #[must_use]
+    pub fn stamped(self, timestamp: Vec<u8>) -> Self {
+        Self { timestamp: Some(timestamp), ..self }
     }
 
     /// The certificate of a keyless signature.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    Certificate, Fault, Identity, Key, KeyKind, TimestampStyle, certificate::Authority, note, root, sct,
-    timestamp::Stamping,
+    Certificate, Fault, Identity, Key, KeyKind, StampingCertificate, TimestampStyle, certificate::Authority,
+    note, root, sct, timestamp::Stamping,
 };
 
 /// 2026-01-01T00:00:00Z, where tests begin (in seconds since 1970).
@@ -54,6 +54,13 @@ impl Sigstore {
     pub fn new(seed: [u8; 32]) -> Self {
         let [trusted, foreign] = ["trusted", "foreign"].map(|prefix| Services::derive(&seed, prefix));
         Self { seed, trusted, foreign }
+    }
+
+    /// The same instance, whose timestamp authority has this certificate.
+    #[must_use]
+    pub fn stamping(mut self, certificate: StampingCertificate) -> Self {
+        self.trusted.stamping = self.trusted.stamping.certified(certificate);
+        self
     }
 
     /// What a verifier must trust to accept this instance: a `TrustedRoot` v0.1 document.

@@ -56,6 +56,12 @@ fn an_image_that_is_signed_in_any_layout_may_run() {
         Version::V0_3,
         statement,
     );
+    bundle(
+        "bundle-fraction",
+        keyless().log(Log::V2).timestamp(TimestampStyle::Fraction(".123456")),
+        Version::V0_3,
+        statement,
+    );
     bundle("bundle-unlogged", stamped().log(Log::None), Version::V0_3, statement);
 
     let provenance =
@@ -83,6 +89,7 @@ fn an_image_that_is_signed_in_any_layout_may_run() {
         ("bundle-rekor2", signature("release")),
         ("message-rekor2", signature("release")),
         ("bundle-sha384", signature("release")),
+        ("bundle-fraction", signature("release")),
         ("bundle-unlogged", signature("unlogged")),
         ("attested-legacy", attested.clone()),
         ("attested-intoto", attested.clone()),

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_mini_sigstore::{
-    Content, Fault, Identity, KeyKind, Log, Signing, Sigstore, TimestampStyle, Version,
+    Content, Fault, Identity, KeyKind, Log, Signing, Sigstore, TimestampStyle, TokenFault, Version,
 };
 use serde_json::{Value, json};
 
@@ -74,12 +74,19 @@ pub(crate) fn all() -> Vec<Case> {
         for log in [Log::V1, Log::V2] {
             for style in [
                 TimestampStyle::Plain,
-                TimestampStyle::Fractional,
+                TimestampStyle::Fraction(".25"),
+                TimestampStyle::Fraction(".123456"),
                 TimestampStyle::Sha384,
+                TimestampStyle::Sha512Imprint,
                 TimestampStyle::WithCertificate,
             ] {
                 let name = format!("{what} in {log:?} with a {style:?} timestamp").to_lowercase();
                 add(name, true, &keyless().log(log).timestamp(style), content, Version::V0_3);
+            }
+            for fault in TokenFault::ALL.into_iter().filter(|_| log == Log::V2) {
+                let signing = keyless().log(log).timestamp(TimestampStyle::Forged(fault));
+                let name = format!("{what} in {log:?} with the timestamp {fault:?}");
+                add(name, false, &signing, content, Version::V0_3);
             }
             for fault in FAULTS.into_iter().filter(|&fault| visible(fault, log)) {
                 let signing = keyless().log(log).fault(fault);

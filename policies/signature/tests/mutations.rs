@@ -164,6 +164,7 @@ fn no_mutant_of_a_good_bundle_is_believed() {
         Signing::keyless(&sigstore, identity()).log(Log::V1Intoto),
         Signing::keyless(&sigstore, identity()).log(Log::V2),
         Signing::keyless(&sigstore, identity()).log(Log::V2).timestamp(TimestampStyle::Sha384),
+        Signing::keyless(&sigstore, identity()).log(Log::V2).timestamp(TimestampStyle::Fraction(".123456")),
         Signing::key(&sigstore, key.clone()).log(Log::V1),
     ];
     let document = json!({
@@ -178,7 +179,7 @@ fn no_mutant_of_a_good_bundle_is_believed() {
     let mut random = Random(0x5eed);
     let (mut accepted, mut refused) = (0_usize, 0_usize);
     for (number, signing) in signings.iter().enumerate() {
-        let signer = if number == 4 { "key" } else { "ci" };
+        let signer = if number == 5 { "key" } else { "ci" };
         for version in [Version::V0_2, Version::V0_3] {
             let original = signing.sign(&image.statement()).bundle(version).document;
             let other = signing.sign(&other_image.statement()).bundle(version).document;

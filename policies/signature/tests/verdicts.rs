@@ -453,7 +453,13 @@ fn an_old_signature_and_one_from_the_future_do_not_count() {
 #[test]
 fn timestamps_of_every_honest_form_tell_when() {
     let sigstore = sigstore();
-    for style in [TimestampStyle::Plain, TimestampStyle::Sha384, TimestampStyle::WithCertificate] {
+    for style in [
+        TimestampStyle::Plain,
+        TimestampStyle::Fraction(".25"),
+        TimestampStyle::Sha384,
+        TimestampStyle::Sha512Imprint,
+        TimestampStyle::WithCertificate,
+    ] {
         let (mut registry, image) = pushed(Layout::Referrers, "a");
         let signing = Signing::keyless(&sigstore, github()).log(Log::V2).timestamp(style);
         registry.push(NAME, &bundled(&image, &[signing.sign(&image.statement())], Layout::Referrers));
