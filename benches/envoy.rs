@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use portcullis_benches::arena::{Arena, Contender, Load};
+use portcullis_benches::arithmetic::{self, Cost};
 use portcullis_benches::report::Spread;
 use portcullis_benches::{guard, load, modules, prices, tenants, tokens};
 use portcullis_host_tests::envoy::{self, config};
@@ -44,13 +45,17 @@ struct Options {
     /// Only what single host calls cost
     #[arg(long)]
     prices: bool,
+    /// Only what the modules' own arithmetic costs; `--module` and `--beside` are then builds of the
+    /// module `vectors`
+    #[arg(long)]
+    arithmetic: bool,
     /// What to sign with
     #[arg(long, value_delimiter = ',', default_value = "RS256,ES256,EdDSA,HS256")]
     algorithms: Vec<String>,
     /// Only these contenders beside the baseline and `jwt_authn`, by name
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Another build of the jwt-auth module than the embedded one
+    /// Another build of the measured module than the embedded one
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
     /// One more build of it, beside the other in the same rounds
@@ -76,6 +81,8 @@ fn main() -> Result<()> {
         results.push(prices(&binary, folder.path(), load)?);
     } else if options.guard {
         results.push(guard::measure(&binary, folder.path(), load.rounds)?);
+    } else if options.arithmetic {
+        results.extend(own_arithmetic(&binary, folder.path(), &options, load)?);
     } else if options.tenants {
         for algorithm in &options.algorithms {
             results.extend(tenants(&binary, folder.path(), algorithm, load)?);
@@ -210,6 +217,33 @@ fn prices(binary: &Path, folder: &Path, load: Load) -> Result<Value> {
         println!("| {} | {} |", module.name, Spread::of(&each));
     }
     Ok(comparison.to_json())
+}
+
+/// What the modules' own arithmetic costs, without the host's.
+fn own_arithmetic(binary: &Path, folder: &Path, options: &Options, load: Load) -> Result<Vec<Value>> {
+    let path = folder.join("vectors.wasm");
+    fs::write(&path, portcullis_modules::VECTORS.wasm)?;
+    let path = options.module.as_deref().map_or(Ok(path), existing)?;
+    let filter = |name: &str, path: &Path| config::wasm(name, path, &json!({}));
+    let mut contenders = vec![Contender::new("this build", [filter("vectors", &path)])];
+    if let Some(beside) = &options.beside {
+        contenders.push(Contender::new("the build beside", [filter("beside", &existing(beside)?)]));
+    }
+    let names: Vec<_> = contenders.iter().map(|contender| contender.name.clone()).collect();
+    let arena = Arena::start(binary, contenders)?;
+    let mut results = Vec::new();
+    println!("| in the module, µs | a key's first | each further one |\n|---|--:|--:|");
+    for algorithm in &options.algorithms {
+        for name in &names {
+            let Cost { first, next } =
+                arithmetic::measure(&arena, name, algorithm, load.rounds, load.requests)?;
+            println!("| {algorithm}, {name} | {first} | {next} |");
+            results.push(json!({
+                "algorithm": algorithm, "build": name, "first": first.to_json(), "next": next.to_json(),
+            }));
+        }
+    }
+    Ok(results)
 }
 
 /// The module to measure: the one that was asked for, or the bundle's own.

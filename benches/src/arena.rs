@@ -94,6 +94,14 @@ impl Arena {
         Ok(())
     }
 
+    /// The CPU time that `requests` cost the contender called `name`, in microseconds a request.
+    ///
+    /// # Errors
+    /// When a reply is not 200.
+    pub fn cost(&self, name: &str, requests: &[Vec<u8>]) -> Result<f64> {
+        load::cpu_per_request(&self.envoy, name, requests)
+    }
+
     /// Sends every contender the same `requests`, those of the warm-up first, and then round by
     /// round in turn.
     ///

@@ -5,6 +5,7 @@
 //! and `wasm.rs` (in the embedded host).
 
 pub mod arena;
+pub mod arithmetic;
 pub mod guard;
 pub mod load;
 pub mod modules;

@@ -30,7 +30,9 @@ impl Spread {
         Self { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
 
-    fn to_json(self) -> Value {
+    /// The three as JSON.
+    #[must_use]
+    pub fn to_json(self) -> Value {
         json!({"low": self.low, "median": self.median, "high": self.high})
     }
 }

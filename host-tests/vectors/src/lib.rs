@@ -1,5 +1,7 @@
 //! A filter for tests only: `x-jws` is verified with the keys of `x-jwks`, as the JWT filter does
 //! it, and the request goes on if it holds. It takes keys from a client, which no filter may.
+//!
+//! `x-repeat` is how often it is verified again, by the module's own arithmetic: for measurements.
 
 use portcullis_abi::{
     Refused,
@@ -8,7 +10,7 @@ use portcullis_abi::{
     verify::Arithmetic,
 };
 use portcullis_core::{Code, Denial, header};
-use portcullis_crypto::Algorithm;
+use portcullis_crypto::{Algorithm, Software};
 use portcullis_jwt::{
     jwks::{KeySet, Limits, Origin},
     verify_jws,
@@ -50,7 +52,10 @@ impl Vector {
         let value = |name| header::values(&headers, name).next().unwrap_or_default();
         let set = KeySet::parse(value("x-jwks"), Origin::Inline, &Limits::default())
             .map_err(|error| Denial::new(Code::KeyUnusable, error.to_string()))?;
-        verify_jws(value("x-jws"), &set, Algorithm::ALL, &*self.0).map(|_| ())
+        verify_jws(value("x-jws"), &set, Algorithm::ALL, &*self.0)?;
+        let repeat =
+            str::from_utf8(value("x-repeat")).ok().and_then(|text| text.parse().ok()).unwrap_or(0_u16);
+        (0..repeat).try_for_each(|_| verify_jws(value("x-jws"), &set, Algorithm::ALL, &Software).map(|_| ()))
     }
 }
 

@@ -6,7 +6,7 @@ use core::fmt;
 
 use rsa::BoxedUint;
 
-use crate::{Algorithm, Curve, KeyError, KeyType, Member, der, rsa_rules, thumbprint};
+use crate::{Algorithm, Curve, KeyError, KeyType, Member, der, prepared, rsa_key, rsa_rules, thumbprint};
 
 /// The length in bytes of the shortest HMAC secret: that of the shortest hash (RFC 7518 section 3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -24,11 +24,11 @@ struct Parsed {
 }
 
 pub(crate) enum Material {
-    Rsa { public: rsa::PublicKey, length: usize },
-    P256(p256::ecdsa::VerifyingKey),
+    Rsa(rsa_key::Rsa),
+    P256(prepared::P256),
     P384(p384::ecdsa::VerifyingKey),
     P521(p521::ecdsa::VerifyingKey),
-    Ed25519(ed25519_dalek::VerifyingKey),
+    Ed25519(prepared::Ed25519),
     Hmac(Vec<u8>),
 }
 
@@ -45,7 +45,7 @@ impl Key {
         let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
         // The crate's own rules are weaker than those above; the error is there for a future one.
         let public = rsa::PublicKey::new(modulus, exponent).map_err(|_| KeyError::ModulusEven)?;
-        let material = Material::Rsa { public, length: n.len() };
+        let material = Material::Rsa(rsa_key::Rsa::new(public, n, e));
         Ok(Self::new(material, Some(der::rsa_spki(n, e)), thumbprint::rsa(n, e)))
     }
 
@@ -66,7 +66,8 @@ impl Key {
         let point = [&[4], x, y].concat();
         let off = |_| KeyError::NotOnCurve { curve };
         let material = match curve {
-            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(Material::P256),
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point)
+                .map(|public| Material::P256(prepared::P256::new(&public))),
             Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(Material::P384),
             Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(Material::P521),
         }
@@ -92,7 +93,8 @@ impl Key {
         if public.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyError::Ed25519NotAPoint);
         }
-        Ok(Self::new(Material::Ed25519(public), None, thumbprint::ed25519(x)))
+        let material = Material::Ed25519(prepared::Ed25519::new(public));
+        Ok(Self::new(material, None, thumbprint::ed25519(x)))
     }
 
     /// A shared secret.
@@ -115,7 +117,7 @@ impl Key {
     #[must_use]
     pub fn key_type(&self) -> KeyType {
         match &self.0.material {
-            Material::Rsa { .. } => KeyType::Rsa,
+            Material::Rsa(_) => KeyType::Rsa,
             Material::P256(_) => KeyType::Ec(Curve::P256),
             Material::P384(_) => KeyType::Ec(Curve::P384),
             Material::P521(_) => KeyType::Ec(Curve::P521),

@@ -32,10 +32,13 @@
 extern crate alloc;
 
 mod algorithm;
+mod comb;
 mod der;
 mod digest;
 mod key;
 mod key_error;
+mod prepared;
+mod rsa_key;
 mod rsa_rules;
 mod thumbprint;
 mod verify;

@@ -6,10 +6,10 @@ use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use rsa::{Pkcs1v15Sign, Pss, PublicKey, traits::SignatureScheme};
+use rsa::{Pss, PublicKey, traits::SignatureScheme};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use crate::{Algorithm, Curve, Key, der, key::Material};
+use crate::{Algorithm, Curve, Hash, Key, der, key::Material};
 
 /// Answers whether a signature holds.
 ///
@@ -77,7 +77,7 @@ pub fn check_shape(key: &Key, algorithm: Algorithm, signature: &[u8]) -> Result<
         return Err(VerifyError::AlgorithmNotForKey);
     }
     let expected = match key.material() {
-        Material::Rsa { length, .. } => *length,
+        Material::Rsa(key) => key.length,
         Material::P256(_) => Curve::P256.signature_len(),
         Material::P384(_) => Curve::P384.signature_len(),
         Material::P521(_) => Curve::P521.signature_len(),
@@ -135,33 +135,25 @@ fn holds(material: &Material, algorithm: Algorithm, message: &[u8], signature: &
         EdDsa, Es256, Es384, Es512, Hs256, Hs384, Hs512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512,
     };
     match (material, algorithm) {
-        (Material::Rsa { public, .. }, Rs256) => {
-            rsa(public, Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature)
+        (Material::Rsa(key), Rs256) => key.holds(Hash::Sha256, &Sha256::digest(message), signature),
+        (Material::Rsa(key), Rs384) => key.holds(Hash::Sha384, &Sha384::digest(message), signature),
+        (Material::Rsa(key), Rs512) => key.holds(Hash::Sha512, &Sha512::digest(message), signature),
+        (Material::Rsa(key), Ps256) => {
+            rsa(&key.public, Pss::<Sha256>::new_with_salt(32), &Sha256::digest(message), signature)
         }
-        (Material::Rsa { public, .. }, Rs384) => {
-            rsa(public, Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message), signature)
+        (Material::Rsa(key), Ps384) => {
+            rsa(&key.public, Pss::<Sha384>::new_with_salt(48), &Sha384::digest(message), signature)
         }
-        (Material::Rsa { public, .. }, Rs512) => {
-            rsa(public, Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message), signature)
-        }
-        (Material::Rsa { public, .. }, Ps256) => {
-            rsa(public, Pss::<Sha256>::new_with_salt(32), &Sha256::digest(message), signature)
-        }
-        (Material::Rsa { public, .. }, Ps384) => {
-            rsa(public, Pss::<Sha384>::new_with_salt(48), &Sha384::digest(message), signature)
-        }
-        (Material::Rsa { public, .. }, Ps512) => {
-            rsa(public, Pss::<Sha512>::new_with_salt(64), &Sha512::digest(message), signature)
+        (Material::Rsa(key), Ps512) => {
+            rsa(&key.public, Pss::<Sha512>::new_with_salt(64), &Sha512::digest(message), signature)
         }
         (Material::P256(public), Es256) => p256::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|parsed| public.verify_prehash(&Sha256::digest(message), &parsed).is_ok()),
+            .is_ok_and(|parsed| public.holds(Sha256::digest(message).into(), &parsed)),
         (Material::P384(public), Es384) => p384::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|parsed| public.verify_prehash(&Sha384::digest(message), &parsed).is_ok()),
         (Material::P521(public), Es512) => p521::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|parsed| public.verify_prehash(&Sha512::digest(message), &parsed).is_ok()),
-        // Strict: also refuses an R of small order, which RFC 8032 leaves open.
-        (Material::Ed25519(public), EdDsa) => ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|parsed| public.verify_strict(message, &parsed).is_ok()),
+        (Material::Ed25519(public), EdDsa) => public.holds(message, signature),
         (Material::Hmac(secret), Hs256) => hmac::<Hmac<Sha256>>(secret, message, signature),
         (Material::Hmac(secret), Hs384) => hmac::<Hmac<Sha384>>(secret, message, signature),
         (Material::Hmac(secret), Hs512) => hmac::<Hmac<Sha512>>(secret, message, signature),
