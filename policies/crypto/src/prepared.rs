@@ -74,6 +74,7 @@ fn little_endian(scalar: p256::Scalar) -> [u8; 32] {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 mod tests {
     use curve25519_dalek::constants::EIGHT_TORSION;
 
