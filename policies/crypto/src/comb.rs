@@ -98,7 +98,6 @@ fn columns(scalar: &[u8; 32]) -> [u8; COLUMNS] {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 mod tests {
     use alloc::vec;
 
