@@ -5,6 +5,7 @@
 //! * [`loopback`] is everything around a gateway: an upstream that reports what reached it, a
 //!   scripted JWK Set endpoint, and a client that sends bytes no ordinary client would send.
 //!
+//! * [`counted`] counts the instructions of a request.
 //! * [`model`] is a language model that is slow and fails as it is told to.
 //! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
 //!   module in Envoy.
@@ -15,6 +16,7 @@
 //!
 //! The other cases are in `tests/`.
 
+pub mod counted;
 pub mod envoy;
 pub mod generated;
 pub mod kubectl;
