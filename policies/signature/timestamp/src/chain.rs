@@ -41,7 +41,7 @@ pub(crate) fn verify(authority: &TsaAuthority, time: Timestamp) -> Result<(), Er
     if time.subsec_nanosecond() == 0 {
         return Ok(());
     }
-    let mut all = path.intermediate_certificates().map(|certificate| certificate.der()).chain([leaf.clone()]);
+    let mut all = path.intermediate_certificates().map(webpki::Cert::der).chain([leaf.clone()]);
     if all.any(|der| ends_with(&der, seconds)) {
         return Err(Error::Certificate("a certificate ended within the second before".into()));
     }

@@ -116,7 +116,7 @@ fn hash(algorithm: AlgorithmIdentifierRef<'_>) -> Result<HashAlgorithm, Error> {
         ("2.16.840.1.101.3.4.2.2", HashAlgorithm::Sha2384),
         ("2.16.840.1.101.3.4.2.3", HashAlgorithm::Sha2512),
     ];
-    let plain = algorithm.parameters.is_none_or(|parameters| parameters.is_null());
+    let plain = algorithm.parameters.is_none_or(der::asn1::AnyRef::is_null);
     HASHES
         .iter()
         .find(|(name, _)| plain && der::asn1::ObjectIdentifier::new_unwrap(name) == algorithm.oid)
