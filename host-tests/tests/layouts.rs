@@ -160,7 +160,7 @@ impl Stage {
 
     /// Until both ways in answer so on several connections, that is in both workers.
     fn until(&self, token: &str, status: u16, code: &str) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         let right = |listener: &str| -> Result<bool> {
             let reply = self.ask(listener, "/x", token)?;
             let own = reply.json().ok().and_then(|body| Some(body["code"].as_str()?.to_owned()));
