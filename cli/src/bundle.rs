@@ -1,5 +1,5 @@
-//! `portcullis bundle`: the modules as files and as an OCI layout, with checksums and bills of
-//! materials, and into a registry.
+//! `portcullis bundle`: the modules as files and as an OCI layout, with checksums, bills of materials
+//! and the schemas of their configurations, and into a registry.
 
 mod layout;
 mod push;
@@ -31,9 +31,9 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Writes the modules to a folder, and to a registry.
 ///
 /// The bytes are those that `demo`, `serve` and `check` run, and one version has one digest: nothing
-/// of the time or the machine is in them. Beside each module are its bill of materials (CycloneDX)
-/// and, in `oci`, an image layout with the media types that Istio's `oci://` loader and Envoy Gateway
-/// read.
+/// of the time or the machine is in them. Beside each module is its bill of materials (CycloneDX); in
+/// `schemas` are the JSON Schemas of the configurations, for editors, and in `oci` is an image layout
+/// with the media types that Istio's `oci://` loader and Envoy Gateway read.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
@@ -83,6 +83,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
         for module in &modules {
             files.push((format!("{}.wasm", module.name), module.wasm.to_vec()));
             files.push((format!("{}.cdx.json", module.name), bill(module)));
+        }
+        for schema in crate::schema::ALL {
+            files.push((format!("schemas/{}", schema.file()), schema.text.as_bytes().to_vec()));
         }
         files.extend(
             layout::files(&artifacts).into_iter().map(|(path, bytes)| (format!("oci/{path}"), bytes)),

@@ -1,15 +1,15 @@
 //! `portcullis check`: would a proxy take this configuration?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::bail;
 use clap::Args;
 use portcullis_host::{Engine, HostError, LogLevel, Module, Plugin, Process, Worker};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    document,
     output::{self, Answer, Format},
+    source::{Refused, Source},
     stage,
 };
 
@@ -17,65 +17,148 @@ use crate::{
 ///
 /// Starts the very module that runs in production in the embedded host and gives it the
 /// configuration. Nothing is fetched.
+///
+/// FILE may also be a document with configurations in it: one of Envoy, a `WasmPlugin` of Istio or an
+/// `EnvoyExtensionPolicy` of Envoy Gateway. Then every configuration in it for PLUGIN is checked, and
+/// without PLUGIN for any plugin of the bundle.
 #[derive(Args, Debug)]
-#[command(after_long_help = "\
+#[command(
+    override_usage = "portcullis check [PLUGIN] <FILE> [--format <FORMAT>]",
+    after_long_help = "\
 Examples:
   portcullis check jwt-auth jwt-auth.json
-  kubectl get wasmplugin jwt-auth -o json | jq .spec.pluginConfig | portcullis check jwt-auth -
   portcullis check jwt-auth jwt-auth.yaml --format json
-  portcullis check tenant-guard tenant-guard.json
+  portcullis check envoy.yaml
+  kubectl get wasmplugin jwt-auth -o json | portcullis check -
 
-Exit codes: 0 it is accepted, 2 it is refused or cannot be read.")]
+What is refused is shown with its line; in JSON it has `path`, `line` and `column`.
+
+Exit codes: 0 all are accepted, 2 one is refused or cannot be read."
+)]
 pub(crate) struct Arguments {
-    /// The plugin's name, such as jwt-auth
-    #[arg(value_parser = parse_plugin)]
-    plugin: portcullis_modules::Module,
-    /// The configuration, JSON or YAML; `-` reads standard input
-    file: PathBuf,
+    /// The plugin's name, such as jwt-auth, and the configuration, JSON or YAML; `-` reads standard
+    /// input
+    #[arg(num_args = 1..=2, required = true, value_names = ["PLUGIN", "FILE"])]
+    plugin_and_file: Vec<String>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
+/// What became of one configuration.
+struct Checked {
+    plugin: &'static str,
+    /// Where it begins, inside another document.
+    line: Option<usize>,
+    refused: Option<Refused>,
+    warnings: Vec<String>,
+}
+
 /// A plugin of the bundle by its name.
-fn parse_plugin(name: &str) -> Result<portcullis_modules::Module, String> {
-    portcullis_modules::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = portcullis_modules::ALL.iter().map(|module| module.name).collect();
-        format!("no plugin of this name; there is: {}", known.join(", "))
-    })
+fn plugin_of(name: &str) -> anyhow::Result<portcullis_modules::Module> {
+    match portcullis_modules::by_name(name) {
+        Some(module) => Ok(module),
+        None => {
+            let known: Vec<_> = portcullis_modules::ALL.iter().map(|module| module.name).collect();
+            bail!("no plugin is called `{name}`; there is: {}", known.join(", "))
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let Arguments { plugin, file, format } = arguments;
-    let shown = file.display().to_string();
-    let configuration = document::plugin_configuration(document::read(file)?).context(shown.clone())?;
-    let (refusal, lines) = configure(plugin.name, plugin.wasm, &configuration)?;
-    match format {
-        Format::Text => match &refusal {
-            None => {
-                for line in &lines {
-                    anstream::println!("{} {line}", output::styled(output::NAME, "warning:"));
-                }
-                anstream::println!(
-                    "{} {shown}: {} accepts it",
-                    output::styled(output::GOOD, "ok:"),
-                    plugin.name
-                );
-            }
-            Some(reason) => anyhow::bail!("{shown}: {reason}"),
-        },
+    let (plugin, file) = match arguments.plugin_and_file.as_slice() {
+        [file] => (None, PathBuf::from(file)),
+        [plugin, file] => (Some(plugin_of(plugin)?), PathBuf::from(file)),
+        _ => bail!("a plugin's name and a file"),
+    };
+    let source = Source::read(&file)?;
+    let (all, embedded) = checked(plugin, &file, &source)?;
+    match arguments.format {
+        Format::Text => print(&source, all, embedded),
         Format::Json => {
-            let document = json!({
-                "plugin": plugin.name, "file": shown, "accepted": refusal.is_none(),
-                "reason": refusal, "warnings": if refusal.is_none() { lines } else { Vec::new() },
-            });
+            let accepted = all.iter().all(|checked| checked.refused.is_none());
+            let mut reports = all.iter().map(|checked| checked.report(source.name()));
+            let document = if embedded {
+                json!({"file": source.name(), "accepted": accepted, "configurations": reports.collect::<Vec<_>>()})
+            } else {
+                reports.next().unwrap_or_default()
+            };
             anstream::println!("{document}");
-            if refusal.is_some() {
+            if !accepted {
                 std::process::exit(2);
             }
+            Ok(Answer::Yes)
         }
     }
-    Ok(Answer::Yes)
+}
+
+/// Every configuration in `source`, and whether it is a document around them.
+fn checked(
+    plugin: Option<portcullis_modules::Module>,
+    file: &Path,
+    source: &Source,
+) -> anyhow::Result<(Vec<Checked>, bool)> {
+    let Some(found) = source.embedded()? else {
+        let Some(plugin) = plugin else {
+            bail!("`{}` is no document of a proxy; name the plugin that it is for", file.display())
+        };
+        return Ok((vec![one(plugin, source, None)?], false));
+    };
+    let mut all = Vec::new();
+    for embedded in found {
+        if plugin.is_none_or(|plugin| plugin.name == embedded.plugin.name) {
+            all.push(one(embedded.plugin, &embedded.source, Some(embedded.line))?);
+        }
+    }
+    if all.is_empty() {
+        let of = plugin.map_or("a plugin of the bundle", |plugin| plugin.name);
+        bail!("`{}` has no configuration for {of}", file.display());
+    }
+    Ok((all, true))
+}
+
+fn one(plugin: portcullis_modules::Module, source: &Source, line: Option<usize>) -> anyhow::Result<Checked> {
+    let (refusal, warnings) = configure(plugin.name, plugin.wasm, &source.json()?)?;
+    let refused = refusal.map(|reason| source.refused(&reason));
+    Ok(Checked { plugin: plugin.name, line, refused, warnings })
+}
+
+/// All of them; the first one that is refused is the error, after those that are not.
+fn print(source: &Source, all: Vec<Checked>, embedded: bool) -> anyhow::Result<Answer> {
+    let shown = source.name();
+    let mut refused = Vec::new();
+    for checked in all {
+        let at = checked.line.filter(|_| embedded).map(|line| format!(":{line}")).unwrap_or_default();
+        for warning in &checked.warnings {
+            anstream::println!("{} {warning}", output::styled(output::NAME, "warning:"));
+        }
+        match checked.refused {
+            None => {
+                let plugin = checked.plugin;
+                anstream::println!(
+                    "{} {shown}{at}: {plugin} accepts it",
+                    output::styled(output::GOOD, "ok:")
+                );
+            }
+            Some(error) => refused.push(anyhow::Error::from(error)),
+        }
+    }
+    let Some(last) = refused.pop() else { return Ok(Answer::Yes) };
+    refused.iter().for_each(output::error);
+    Err(last)
+}
+
+impl Checked {
+    fn report(&self, file: &str) -> Value {
+        let mut report = json!({
+            "plugin": self.plugin, "file": file, "accepted": self.refused.is_none(),
+            "reason": null, "path": null, "line": self.line, "column": null, "warnings": self.warnings,
+        });
+        if let (Some(refused), Some(report)) = (&self.refused, report.as_object_mut()) {
+            report.extend(refused.report());
+        }
+        report
+    }
 }
 
 /// Why the module `wasm` refuses this configuration, if it does.

@@ -12,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use portcullis_core::UnixTime;
 use portcullis_crypto::Software;
@@ -25,6 +25,8 @@ use portcullis_jwt::{
 use crate::{
     document,
     output::{Answer, Format},
+    rotation::source::fetch,
+    source::Source,
     token::Token,
 };
 
@@ -34,7 +36,7 @@ use report::Report;
 ///
 /// Makes every check that jwt-auth makes, not only those up to the first that fails, and says which
 /// key verified the signature and how the request would change on its way. Nothing is fetched and
-/// nothing is sent: keys of an issuer with an address come from `--jwks`.
+/// no token is sent: keys of an issuer with an address come from `--jwks`.
 ///
 /// The token's header and claims are shown as it has them, verified or not. Its signature is never
 /// shown, so nobody can use what this prints as the token.
@@ -58,7 +60,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// The key set of an issuer that has an address: its name in the configuration and a file
-    #[arg(long = "jwks", value_name = "ISSUER=FILE")]
+    #[arg(long = "jwks", value_name = "ISSUER=FILE|URL")]
     jwks: Vec<Named>,
     /// The request's method
     #[arg(long, default_value = "GET")]
@@ -186,9 +188,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let inputs = inputs + usize::from(config == from_input) + usize::from(token.is_standard_input());
     ensure!(inputs <= 1, "standard input can be read once; use files for the others");
 
-    let shown = config.display();
-    let document = document::plugin_configuration(document::read(config)?).context(shown.to_string())?;
-    let policy = Policy::from_json(&document).map_err(|error| anyhow!("{shown}: {error}"))?;
+    let source = Source::read(config)?.for_plugin("jwt-auth")?;
+    let policy = Policy::from_json(&source.json()?).map_err(|error| source.refused(&error.to_string()))?;
     let sets = key_sets(&policy, jwks)?;
     let token = token.read().context("read the token")?;
     let now = at.map_or_else(|| seconds(SystemTime::now()), Ok)?;
@@ -223,7 +224,11 @@ fn key_sets(policy: &Policy, given: &[Named]) -> anyhow::Result<Sets> {
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
             bail!("`--jwks {issuer}=…`: no issuer of this name has keys at an address; there are: {known}");
         };
-        let set = KeySet::parse(&document::read(file)?, Origin::Remote, &Limits::default());
+        let bytes = match file.to_str().filter(|text| text.contains("://")) {
+            Some(address) => fetch(address, None).with_context(|| address.to_owned())?,
+            None => document::read(file)?,
+        };
+        let set = KeySet::parse(&bytes, Origin::Remote, &Limits::default());
         sets.insert(index, set.with_context(|| file.display().to_string())?);
     }
     Ok(Sets(sets))

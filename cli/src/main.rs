@@ -17,7 +17,9 @@ mod policy;
 mod probe;
 mod registry;
 mod rotation;
+mod schema;
 mod serve;
+mod source;
 mod stage;
 mod stamp;
 mod staple;
@@ -66,6 +68,7 @@ enum Call {
     Probe(probe::Arguments),
     Fanout(fanout::Arguments),
     Xds(xds::Arguments),
+    Schema(schema::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Call::Probe(arguments) => probe::run(arguments),
         Call::Fanout(arguments) => fanout::run(arguments),
         Call::Xds(arguments) => xds::run(arguments),
+        Call::Schema(arguments) => schema::run(arguments),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

@@ -4,6 +4,8 @@ use anstyle::{AnsiColor, Style};
 use clap::{ValueEnum, builder::Styles};
 use comfy_table::Table;
 
+use crate::source::Refused;
+
 /// The answer to the question that a call asks; its exit code is 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -38,8 +40,20 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// An error with its causes, on standard error.
+/// An error with its causes, on standard error; one in a document with the line that it is in.
 pub(crate) fn error(error: &anyhow::Error) {
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<Refused>());
+    if let Some(refused) = refused
+        && let Some(picture) = refused.picture()
+    {
+        anstream::eprintln!("{picture}");
+        let around = error.chain().take_while(|cause| !cause.is::<Refused>()).map(ToString::to_string);
+        let around: Vec<_> = around.filter(|cause| cause != refused.name()).collect();
+        if !around.is_empty() {
+            anstream::eprintln!("  in {}", around.join(": "));
+        }
+        return;
+    }
     anstream::eprintln!("{} {error:#}", styled(BAD, "error:"));
 }
 

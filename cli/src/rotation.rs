@@ -4,7 +4,7 @@
 
 mod report;
 mod sample;
-mod source;
+pub(crate) mod source;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,8 @@ mod junit;
 mod place;
 mod report;
 mod run;
+#[cfg(test)]
+pub(crate) mod schema;
 mod upstreams;
 mod world;
 
@@ -119,6 +121,13 @@ fn read(file: &Path) -> anyhow::Result<Suite> {
         let place = error.location().map(Into::into).unwrap_or_default();
         Wrong::new(place, crate::document::reason(&error)).in_file(file)
     })
+}
+
+/// Whether `bytes` have the form of a suite.
+#[cfg(test)]
+pub(crate) fn shape(bytes: &[u8]) -> anyhow::Result<()> {
+    serde_saphyr::from_slice::<Suite>(bytes)?;
+    Ok(())
 }
 
 /// A line on a terminal while the checks run.

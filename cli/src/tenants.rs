@@ -1,7 +1,7 @@
 //! `portcullis tenants`: the directory of tenants as tenant-guard fetches it.
 
 mod folder;
-mod source;
+pub(crate) mod source;
 
 use std::path::PathBuf;
 

@@ -22,6 +22,7 @@ use crate::{
     document,
     output::{Answer, Format},
     registry::{Options, Registry},
+    source::Source,
 };
 
 pub(crate) use gather::gather;
@@ -142,9 +143,11 @@ pub(crate) fn now() -> anyhow::Result<UnixTime> {
 
 /// The policy in `path`, YAML or JSON.
 pub(crate) fn read_policy(path: &std::path::Path) -> anyhow::Result<Policy> {
-    let shown = path.display().to_string();
-    let json = document::plugin_configuration(document::read(path)?).context(shown.clone())?;
-    Policy::from_json(&json).with_context(|| format!("{shown}: the policy is refused"))
+    let source = Source::read(path)?;
+    let policy = Policy::from_json(&source.json()?);
+    policy.map_err(|error| {
+        anyhow::Error::new(source.refused(&error.to_string())).context("the policy is refused")
+    })
 }
 
 fn evidence(arguments: &Arguments, request: &Request, policy: &Policy) -> anyhow::Result<Evidence> {

@@ -2,25 +2,28 @@
 
 mod common;
 
-use std::{fs, io::Write as _, process::Stdio};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use common::{portcullis, run, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GOOD: &str = r#"{"issuers": [{"name": "main", "issuer": "https://issuer", "audiences": ["api"],
     "algorithms": ["RS256"],
     "jwks": {"remote": {"uri": "https://issuer/jwks", "cluster": "idp"}}}],
     "rules": [{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]}"#;
 
-fn check_stdin(document: &str, more: &[&str]) -> std::process::Output {
-    let mut child = portcullis()
-        .args(["check", "jwt-auth", "-"])
-        .args(more)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn check_stdin(document: &str, more: &[&str]) -> Output {
+    feed(portcullis().args(["check", "jwt-auth", "-"]).args(more), document)
+}
+
+fn feed(command: &mut Command, document: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
@@ -62,17 +65,85 @@ fn a_refused_configuration_names_the_path_and_the_reason() {
         (GOOD.replace("https://issuer/jwks", "http://issuer/jwks"), "`issuers[0].jwks.remote.uri`"),
         (GOOD.replace("\"rules\"", "\"rulez\""), "rulez"),
         (GOOD.replace("[\"main\"]}", "[\"other\"]}"), "`rules[0].require"),
-        (String::new(), "-: "),
     ] {
         let output = check_stdin(&change, &[]);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{change}");
-        assert!(error.starts_with("error: -: ") && error.contains(expected), "{expected}: {error}");
+        assert!(error.starts_with("error: ") && error.contains(expected), "{expected}: {error}");
+        assert!(error.contains("\n --> -:") && error.contains('^'), "{error}");
+        assert!(!error.contains('\u{1b}'), "no colours in a pipe: {error}");
     }
+    let empty = check_stdin("", &[]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(text(&empty.stderr).starts_with("error: -: "));
     let output = check_stdin(&GOOD.replace("RS256", "none"), &["--format", "json"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &document["accepted"]), (Some(2), &Value::Bool(false)));
     assert!(document["reason"].as_str().unwrap().starts_with("`issuers[0].algorithms"));
+    let at = GOOD.lines().position(|line| line.contains("RS256")).unwrap();
+    assert_eq!((&document["path"], &document["line"]), (&json!("issuers[0].algorithms[0]"), &json!(at + 1)));
+    let column = GOOD.lines().nth(at).unwrap().find("\"RS256\"").unwrap() + 1;
+    assert_eq!(document["column"], column);
+}
+
+#[test]
+fn a_place_on_a_terminal_has_colours() {
+    let mut command = portcullis();
+    command.args(["check", "jwt-auth", "-"]).env("CLICOLOR_FORCE", "1");
+    let error = text(&feed(&mut command, &GOOD.replace("RS256", "none")).stderr);
+    assert!(error.contains("\u{1b}[") && error.contains("none"), "{error:?}");
+}
+
+#[test]
+fn configurations_inside_a_document_of_envoy_are_checked_where_they_stand() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for (file, plugins) in [
+        ("envoy/tenant-path.yaml", &["jwt-auth", "tenant-guard"][..]),
+        ("envoy/ecds/jwt-auth.yaml", &["jwt-auth"]),
+        ("istio/base/jwt-auth.yaml", &["jwt-auth"]),
+        ("envoy-gateway/extension-policy.yaml", &["jwt-auth", "tenant-guard"]),
+    ] {
+        let output = run(&["check", deploy.join(file).to_str().unwrap()]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", text(&output.stderr));
+        assert_eq!(said.lines().count(), plugins.len(), "{file}: {said}");
+        assert!(
+            plugins.iter().all(|plugin| said.contains(&format!("{plugin} accepts it"))),
+            "{file}: {said}"
+        );
+    }
+    // One wrong word is found in its line, and the others are judged all the same.
+    let folder = tempfile::tempdir().unwrap();
+    let good = fs::read_to_string(deploy.join("envoy/tenant-path.yaml")).unwrap();
+    let file = folder.path().join("envoy.yaml");
+    fs::write(&file, good.replace("\"class\": \"central\"", "\"class\": \"middle\"")).unwrap();
+    let at = good.lines().position(|line| line.contains("\"class\": \"central\"")).unwrap() + 1;
+    let output = run(&["check", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("jwt-auth accepts it"));
+    let error = text(&output.stderr);
+    assert!(error.contains(&format!("{}:{at}:", file.display())) && error.contains("middle"), "{error}");
+    let output = run(&["check", "tenant-guard", file.to_str().unwrap(), "--format", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = document["configurations"].as_array().unwrap();
+    assert_eq!((all.len(), &all[0]["line"], &all[0]["path"]), (1, &json!(at), &json!("routes[1].class")));
+    assert_eq!(run(&["check", "jwt-auth", file.to_str().unwrap()]).status.code(), Some(0));
+    assert_eq!(run(&["check", "llm-fanout", file.to_str().unwrap()]).status.code(), Some(2));
+}
+
+#[test]
+fn a_schema_is_printed_and_written() {
+    let output = run(&["schema", "jwt-auth"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let folder = tempfile::tempdir().unwrap();
+    let listed = text(&run(&["schema"]).stdout);
+    assert!(run(&["schema", "--out", folder.path().to_str().unwrap()]).status.success());
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(listed.contains(name.strip_suffix(".schema.json").unwrap()), "{name}: {listed}");
+    }
+    assert!(text(&run(&["schema", "nothing"]).stderr).contains("jwt-auth, tenant-guard"));
 }
 
 #[test]
@@ -99,7 +170,7 @@ fn a_gateway_with_a_wrong_configuration_does_not_start() {
     for (plugins, expected) in [
         ("plugins: []", "`plugins`: empty"),
         ("plugins: [{name: jwt-auth, conf: {}}]", "`plugins[0].conf`: unknown field"),
-        ("plugins: [{name: jwt-auth, config: {issuers: [], rules: [], realms: x}}]", "`plugins[0]`: "),
+        ("plugins: [{name: jwt-auth, config: {issuers: [], rules: [], realms: x}}]", ":3:61"),
         ("plugins: [{name: jwt-auth}]\nport: 1", "unknown field `port`"),
         ("plugins: [{name: jwt-auth]", "line 3"),
     ] {

@@ -10,7 +10,8 @@
 //! * [`subject`] is who answers a request: the native policy, the module in the wasmtime host, the
 //!   module in Envoy.
 //! * [`tenant`] is the tenant corpus: requests against the files of `deploy/envoy`, and who answers.
-//! * [`generated`] makes tokens by chance; [`pyjwt`] is a second opinion about them.
+//! * [`generated`] makes tokens by chance; [`pyjwt`] is a second opinion about them, and [`json_schema`]
+//!   one about documents and their schemas.
 //! * [`vectors`] finds the test vectors of other projects.
 //! * [`kubectl`] renders what is applied to a cluster.
 //!
@@ -19,11 +20,13 @@
 pub mod counted;
 pub mod envoy;
 pub mod generated;
+pub mod json_schema;
 pub mod kubectl;
 pub mod loopback;
 pub mod model;
 pub mod pyjwt;
 mod pypi;
+mod python;
 pub mod subject;
 pub mod tenant;
 pub mod vectors;

@@ -2,19 +2,21 @@
 //! nothing with ours.
 
 use std::{
-    fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::pypi::{cache_folder, interpreter_with_pip};
+use crate::python::Packages;
 
-const PACKAGES: [&str; 2] = ["pyjwt==2.10.1", "cryptography==50.0.2"];
-const SKIP: &str = "PORTCULLIS_SKIP_PYJWT";
+const PACKAGES: Packages = Packages {
+    folder: "pyjwt-2.10.1",
+    packages: &["pyjwt==2.10.1", "cryptography==50.0.2"],
+    probe: "import jwt, cryptography",
+    skip: "PORTCULLIS_SKIP_PYJWT",
+};
 
 /// A running judge.
 #[derive(Debug)]
@@ -32,11 +34,10 @@ impl PyJwt {
     ///
     /// It cannot be had; the text says how to get it.
     pub fn start(jwks: &Value, issuer: &str, audience: &str, leeway: u64) -> Result<Option<Self>> {
-        if std::env::var_os(SKIP).is_some_and(|value| value == "1") {
-            eprintln!("did not run: the comparison with PyJWT ({SKIP}=1)");
+        if PACKAGES.are_skipped() {
             return Ok(None);
         }
-        let folder = installed()?;
+        let folder = PACKAGES.installed()?;
         let mut child = Command::new("python3")
             .args(["-c", include_str!("pyjwt.py")])
             .env("PYTHONPATH", &folder)
@@ -83,49 +84,4 @@ impl Drop for PyJwt {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn installed() -> Result<PathBuf> {
-    let cache = cache_folder()?;
-    let folder = cache.join("pyjwt-2.10.1");
-    if works(&folder) {
-        return Ok(folder);
-    }
-    fs::create_dir_all(&cache)?;
-    let lock = File::create(cache.join("pyjwt.lock"))?;
-    lock.lock()?;
-    if works(&folder) {
-        return Ok(folder);
-    }
-    let scratch = tempfile::Builder::new().prefix("installing-").tempdir_in(&cache)?;
-    let target = scratch.path().join("target");
-    let python = interpreter_with_pip(scratch.path())?;
-    eprintln!("installing {} once from PyPI", PACKAGES.join(", "));
-    let output = Command::new(python)
-        .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target"])
-        .arg(&target)
-        .args(PACKAGES)
-        .output()?;
-    let how = format!(
-        "install it (`python3 -m pip install --target {} {}`), or set {SKIP}=1 to leave out what needs it",
-        folder.display(),
-        PACKAGES.join(" ")
-    );
-    ensure!(output.status.success(), "no PyJWT: {how}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::rename(&target, &folder)?;
-    ensure!(works(&folder), "PyJWT does not run: {how}");
-    Ok(folder)
-}
-
-fn works(folder: &Path) -> bool {
-    folder.is_dir()
-        && Command::new("python3")
-            .args(["-c", "import jwt, cryptography"])
-            .env("PYTHONPATH", folder)
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
 }

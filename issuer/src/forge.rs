@@ -23,6 +23,7 @@ use crate::{
 
 /// What a token is like where it is not like the scene's honest one.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Mint {
     /// Another token that this one is like, by its name.

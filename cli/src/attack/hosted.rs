@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Arguments, Gateway};
 use crate::{
-    document,
+    source::Source,
     stage::{Call, Configured, NotStarted, Stage},
 };
 
@@ -29,9 +29,10 @@ pub(super) struct Hosted {
 
 pub(super) fn prepare(file: &Path, arguments: &Arguments) -> anyhow::Result<(Target, Hosted)> {
     let shown = file.display().to_string();
-    let bytes = document::plugin_configuration(document::read(file)?).with_context(|| shown.clone())?;
+    let source = Source::read(file)?.for_plugin("jwt-auth")?;
+    let bytes = source.json()?;
     // The policy says what is wrong with it, with the path; what follows can rely on its shape.
-    Policy::from_json(&bytes).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+    Policy::from_json(&bytes).map_err(|error| source.refused(&error.to_string()))?;
     let mut config: Value = serde_json::from_slice(&bytes)?;
     let index = issuer_index(&config, arguments.issuer.as_deref())?;
     let issuer = config["issuers"][index].clone();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
 use portcullis_fanout::{Asked, Estimate, Latency, Plan, Policy, Settings, tokens_of};
 use serde_json::json;
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     document,
     output::{self, Answer, Format},
+    source::Source,
 };
 
 /// One request for all questions, or one for each?
@@ -80,8 +81,9 @@ impl Arguments {
             });
             return Ok(Policy::from_json(most.to_string().as_bytes(), &environment)?);
         };
-        let document = document::plugin_configuration(document::read(path)?)?;
-        Policy::from_json(&document, &environment).with_context(|| path.display().to_string())
+        let source = Source::read(path)?.for_plugin("llm-fanout")?;
+        let policy = Policy::from_json(&source.json()?, &environment);
+        policy.map_err(|error| source.refused(&error.to_string()).into())
     }
 
     fn latency(&self, policy: &Policy) -> anyhow::Result<Latency> {

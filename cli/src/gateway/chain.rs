@@ -2,10 +2,11 @@
 
 use anyhow::Context as _;
 use portcullis_host::{
-    Engine, Limits, LogLevel, Module, Plugin, Process, ProcessBuilder, Worker as HostWorker,
+    Engine, HostError, Limits, LogLevel, Module, Plugin, Process, ProcessBuilder, Worker as HostWorker,
 };
 
 use super::{cluster::Caller, config::Settings, worker::Worker};
+use crate::stage;
 
 /// Workers whose plugins have accepted their configuration.
 pub(crate) struct Chain {
@@ -47,7 +48,13 @@ impl Chain {
                 if portcullis_modules::by_name(&plugin.name).is_some_and(|own| own.holds_headers) {
                     filter = filter.allow_on_headers_stop_iteration();
                 }
-                worker.add(module, filter).with_context(|| format!("`plugins[{at}]`"))?;
+                let added = worker.add(module, filter);
+                added
+                    .map_err(|error| match error {
+                        HostError::Refused { log } => plugin.refused(&stage::refusal(&log)),
+                        error => error.into(),
+                    })
+                    .with_context(|| format!("`plugins[{at}]`"))?;
             }
             Ok(worker)
         });

@@ -13,69 +13,94 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use crate::document;
+use crate::{document, source::Source};
 
-/// The document's shape.
+/// The configuration of `portcullis serve`: a gateway with plugins before one upstream.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// The address to listen at, such as `127.0.0.1:8080`.
+    #[cfg_attr(test, schemars(with = "String"))]
     listen: SocketAddr,
+    /// Threads that serve. By default one for each processor.
     workers: Option<NonZeroUsize>,
+    /// Where allowed requests go.
     upstream: UpstreamConfig,
+    /// Addresses that plugins may call, by the names that they use.
     #[serde(default)]
     clusters: BTreeMap<String, Cluster>,
+    /// The filters in their order; at least one.
     plugins: Vec<PluginConfig>,
+    /// What clients may cost.
     #[serde(default)]
     limits: Limits,
+    /// How long requests under way have at the end, or after a change. Default: `10s`.
     #[serde(default = "default_drain")]
     drain: Span,
 }
 
 /// Where allowed requests go; plain HTTP/1.1.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
+    /// `host:port`.
     pub(crate) address: Address,
-    /// From the request to the head of the response.
+    /// From the request to the head of the response. Default: `15s`.
     #[serde(default = "default_timeout")]
     pub(crate) timeout: Span,
 }
 
 /// An address that plugins may call.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cluster {
+    /// `host:port`.
     pub(crate) address: Address,
+    /// TLS to it. Default: none.
     pub(crate) tls: Option<Tls>,
 }
 
 /// TLS to a cluster: the certificate must be good for `server_name`, from an authority that
 /// browsers trust or from one of `ca_file`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tls {
+    /// The name that its certificate must be good for. By default the address's host.
     pub(crate) server_name: Option<String>,
+    /// PEM of the authorities to trust instead of those that browsers do.
     pub(crate) ca_file: Option<PathBuf>,
 }
 
+/// A filter with its configuration: `config` or `config_file`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct PluginConfig {
+    /// A plugin of the bundle, such as `jwt-auth`; any name beside `module`.
     name: String,
+    /// A WebAssembly module, where it is not one of the bundle.
     module: Option<PathBuf>,
+    /// The plugin's configuration; its schema is the plugin's.
     config: Option<Value>,
+    /// A file with it, JSON or YAML, relative to this one.
     config_file: Option<PathBuf>,
 }
 
 /// What clients may cost.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
-    /// Connections at the same time; further ones wait in the kernel's queue.
+    /// Connections at the same time; further ones wait in the kernel's queue. Default: `4096`.
     pub(crate) connections: NonZeroUsize,
-    /// Bytes of a body that are held for a paused stream, per direction and plugin.
+    /// Bytes of a body that are held for a paused stream, per direction and plugin. Default:
+    /// `1048576`.
     pub(crate) body_bytes: NonZeroUsize,
-    /// How long a request may stand still.
+    /// How long a request may stand still. Default: `5m`.
     pub(crate) idle: Span,
 }
 
@@ -109,6 +134,20 @@ impl<'de> Deserialize<'de> for Span {
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(D::Error::custom(format!("`{text}` is not a duration such as `500ms`, `15s` or `5m`"))),
         }
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A time above zero, such as `500ms`, `15s` or `1m 30s`.",
+            "type": "string",
+        })
     }
 }
 
@@ -155,6 +194,21 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
+#[cfg(test)]
+impl schemars::JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "`host:port`, such as `127.0.0.1:9000` or `[::1]:9000`.",
+            "type": "string",
+            "pattern": ":[0-9]+$",
+        })
+    }
+}
+
 /// A configuration that was found sound; the plugins have not judged theirs yet.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -175,13 +229,31 @@ pub(crate) struct Plugin {
     pub(crate) name: String,
     pub(crate) wasm: Cow<'static, [u8]>,
     pub(crate) configuration: Vec<u8>,
+    /// The document with the configuration, and the path to it there.
+    written: Option<(Source, String)>,
+}
+
+impl Plugin {
+    /// The error of a configuration that the plugin refuses.
+    pub(crate) fn refused(&self, reason: &str) -> anyhow::Error {
+        match &self.written {
+            Some((source, path)) => source.refused_below(path, reason).into(),
+            None => anyhow!("{reason}"),
+        }
+    }
 }
 
 impl Config {
     /// Reads a file; paths in it are relative to its folder.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Settings> {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        document::parse::<Self>(&document::read(path)?)?.resolve(&folder)
+        let source = Source::read(path)?;
+        let mut settings = source.parse::<Self>()?.resolve(&folder)?;
+        // Where what a plugin refuses is written.
+        for (at, plugin) in settings.plugins.iter_mut().enumerate() {
+            plugin.written.get_or_insert_with(|| (source.clone(), format!("plugins[{at}].config")));
+        }
+        Ok(settings)
     }
 
     fn resolve(self, folder: &Path) -> anyhow::Result<Settings> {
@@ -219,16 +291,16 @@ impl PluginConfig {
             Some(file) => Cow::Owned(document::read(&folder.join(file)).context("`module`")?),
             None => Cow::Borrowed(bundled(&name)?),
         };
-        let configuration = match (config, config_file) {
+        let (configuration, written) = match (config, config_file) {
             (Some(_), Some(_)) => bail!("`config` and `config_file`: only one of them"),
-            (Some(value), None) => serde_json::to_vec(&value)?,
+            (Some(value), None) => (serde_json::to_vec(&value)?, None),
             (None, Some(file)) => {
-                let read = document::read(&folder.join(file)).and_then(document::plugin_configuration);
-                read.context("`config_file`")?
+                let source = Source::read(&folder.join(file)).context("`config_file`")?;
+                (source.json().context("`config_file`")?, Some((source, String::new())))
             }
-            (None, None) => Vec::new(),
+            (None, None) => (Vec::new(), None),
         };
-        Ok(Plugin { name, wasm, configuration })
+        Ok(Plugin { name, wasm, configuration, written })
     }
 }
 
@@ -263,6 +335,7 @@ impl Settings {
                 name: plugin.name.into(),
                 wasm: Cow::Borrowed(plugin.wasm),
                 configuration: configuration.to_string().into_bytes(),
+                written: None,
             }],
             limits: Limits::default(),
             drain: default_drain().0,

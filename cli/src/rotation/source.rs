@@ -53,7 +53,12 @@ fn is_address(text: &str) -> bool {
     matches!(scheme.as_deref(), Some("http" | "https"))
 }
 
-fn fetch(text: &str, ca_file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
+/// The answer of an address, which is 200 and not longer than a key set can be.
+///
+/// # Errors
+///
+/// With the reason; there are no second tries.
+pub(crate) fn fetch(text: &str, ca_file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
     let allow = Allow { insecure_http: true, local: Locality::Loopback };
     let address = Address::parse(text, allow)?;
     if address.scheme() == "http" {

@@ -1,6 +1,6 @@
 //! The plugins that a check goes through, with the suite's key sets in the place of the issuers'.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
 use portcullis_jwt::Policy as JwtPolicy;
@@ -12,7 +12,7 @@ use super::{
     upstreams::{Prepared, Upstreams},
     world::World,
 };
-use crate::{document, stage::Configured};
+use crate::{source, stage::Configured};
 
 const JWT_AUTH: &str = "jwt-auth";
 
@@ -28,6 +28,8 @@ pub(super) struct Chain {
 struct Loaded {
     plugin: portcullis_modules::Module,
     bytes: Vec<u8>,
+    /// Where it was read.
+    file: Option<source::Source>,
 }
 
 /// A chain with the key sets of a moment.
@@ -49,13 +51,12 @@ impl Chain {
                 let known: Vec<_> = portcullis_modules::ALL.iter().map(|module| module.name).collect();
                 format!("no plugin is called `{plugin}`; there is: {}", known.join(", "))
             })?;
-            let bytes = match source {
+            let (bytes, file) = match source {
                 Source::File(file) => {
-                    let path = world.path(file);
-                    let bytes = fs::read(&path).with_context(|| format!("read `{}`", path.display()))?;
-                    document::plugin_configuration(bytes).with_context(|| path.display().to_string())?
+                    let file = source::Source::read(&world.path(file))?.for_plugin(plugin.name)?;
+                    (file.json()?, Some(file))
                 }
-                Source::Inline(value) => serde_json::to_vec(value)?,
+                Source::Inline(value) => (serde_json::to_vec(value)?, None),
             };
             if plugin.name == JWT_AUTH
                 && let Ok(config) = serde_json::from_slice::<Value>(&bytes)
@@ -63,9 +64,18 @@ impl Chain {
                 let named = config["issuers"].as_array().into_iter().flatten();
                 issuers.extend(named.filter_map(|issuer| issuer["name"].as_str().map(str::to_owned)));
             }
-            filters.push(Loaded { plugin, bytes });
+            filters.push(Loaded { plugin, bytes, file });
         }
         Ok(Self { filters, issuers })
+    }
+
+    /// Why `plugin` refuses its configuration, with the place in its file.
+    pub(super) fn refused(&self, plugin: &str, reason: &str) -> String {
+        let file = self.filters.iter().find(|filter| filter.plugin.name == plugin);
+        match file.and_then(|filter| filter.file.as_ref()) {
+            Some(file) => file.refused(reason).to_string(),
+            None => reason.to_owned(),
+        }
     }
 
     /// Whether a policy of the chain has an issuer of this name.
@@ -87,7 +97,7 @@ impl Chain {
         place: Place,
     ) -> Result<Ready, Wrong> {
         let mut ready = Ready { chain: Vec::new(), policy: None };
-        for Loaded { plugin, bytes } in &self.filters {
+        for Loaded { plugin, bytes, .. } in &self.filters {
             let mut configuration = bytes.clone();
             if plugin.name == JWT_AUTH {
                 configuration = with_inline_sets(bytes, world, &answer)?;

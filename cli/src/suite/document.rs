@@ -12,49 +12,94 @@ use serde::{
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-/// One file.
+/// A test suite for `portcullis test`: requests and tokens, each with the answer that it must
+/// get.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Suite {
     /// For reports; the file's name where there is none.
     pub(super) name: Option<String>,
+    /// What is tested, for every check that names no other.
+    #[cfg_attr(test, schemars(with = "Option<Policy>"))]
     pub(super) policy: Option<Spanned<Policy>>,
+    /// The clock: a time (RFC 3339), or seconds since 1970. By default the present.
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Time>"))]
     pub(super) now: Option<Spanned<Value>>,
+    /// What tokens are signed with, by name. One that is not declared and is called
+    /// `<issuer>-<algorithm>`, such as `main-rs256`, is generated and published in that issuer's
+    /// set.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, KeySpec>"))]
     pub(super) keys: BTreeMap<String, Spanned<KeySpec>>,
+    /// For each issuer of the policy, by its name, what its address answers: a list of keys, or
+    /// trouble.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Answer>"))]
     pub(super) jwks: BTreeMap<String, Spanned<Answer>>,
+    /// Named tokens, for `${token:name}` and `like`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, TokenSpec>"))]
     pub(super) tokens: BTreeMap<String, Spanned<TokenSpec>>,
+    /// For each cluster that a plugin calls, what it answers.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Vec<Route>>"))]
     pub(super) upstreams: BTreeMap<String, Spanned<Vec<Route>>>,
     /// What a check that says nothing of it sends.
     #[serde(default)]
     pub(super) request: Request,
+    /// The checks.
+    #[cfg_attr(test, schemars(with = "Vec<Check>"))]
     pub(super) checks: Vec<Spanned<Check>>,
 }
 
 /// One check, or one step of a check that is a sequence.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Check {
+    /// What it shows; needed of a check, and unique.
     pub(super) name: Option<String>,
+    /// In the place of the suite's.
+    #[cfg_attr(test, schemars(with = "Option<Policy>"))]
     pub(super) policy: Option<Spanned<Policy>>,
+    /// In the place of the suite's.
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Time>"))]
     pub(super) now: Option<Spanned<Value>>,
-    /// How much time passes before the request.
+    /// How much time passes before the request, such as `20m`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) after: Option<Spanned<String>>,
+    /// In the place of the suite's.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Answer>"))]
     pub(super) jwks: BTreeMap<String, Spanned<Answer>>,
+    /// In the place of the suite's.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Vec<Route>>"))]
     pub(super) upstreams: BTreeMap<String, Spanned<Vec<Route>>>,
+    /// Sent as the bearer token; `${token:alice}` is a named one.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) token: Option<Spanned<String>>,
+    /// The token is made for this check.
+    #[cfg_attr(test, schemars(with = "Option<Mint>"))]
     pub(super) mint: Option<Spanned<Mint>>,
+    /// What is sent.
+    #[cfg_attr(test, schemars(with = "Option<Request>"))]
     pub(super) request: Option<Spanned<Request>>,
+    /// What the upstream answers.
     #[serde(default)]
     pub(super) response: Response,
+    /// Exactly the codes of everything that is wrong with the token. Without it the check expects
+    /// success.
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub(super) expected_failure_codes: Option<Vec<Spanned<String>>>,
+    /// What must come of it.
+    #[cfg_attr(test, schemars(with = "Option<Expect>"))]
     pub(super) expect: Option<Spanned<Expect>>,
+    /// A sequence of requests that share one module; time passes and key sets change between
+    /// them.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<Check>"))]
     pub(super) steps: Vec<Spanned<Check>>,
 }
 
@@ -123,6 +168,7 @@ impl<'de> Deserialize<'de> for Policy {
 
 /// A key that the suite signs with.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct KeySpec {
     /// Generated for this algorithm, if neither `file` nor `jwk` nor `secret` is there.
@@ -131,7 +177,9 @@ pub(super) struct KeySpec {
     pub(super) bits: Option<usize>,
     /// The name in headers and sets; that of the key where there is none.
     pub(super) kid: Option<String>,
+    /// A file with it: PKCS #8, PKCS #1, SEC 1, or a JWK.
     pub(super) file: Option<String>,
+    /// The private key as a JWK.
     pub(super) jwk: Option<Value>,
     /// An HMAC secret as text.
     pub(super) secret: Option<String>,
@@ -146,15 +194,20 @@ pub(super) enum TokenSpec {
 
 /// What an issuer's address answers: a key set, or trouble.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AnswerFields {
+    /// The key set.
     pub(super) keys: Option<Vec<SetItem>>,
+    /// The status. Default: `200`.
     pub(super) status: Option<u16>,
+    /// Headers of the answer.
     pub(super) headers: BTreeMap<String, String>,
     /// In the place of a key set.
     pub(super) body: Option<String>,
+    /// How long it takes, such as `2s`.
     pub(super) delay: Option<String>,
-    /// The connection is refused.
+    /// The connection is refused. Default: `false`.
     pub(super) down: bool,
 }
 
@@ -163,13 +216,16 @@ pub(super) struct Answer(pub(super) AnswerFields);
 
 /// One key of a set.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SetItemFields {
+    /// A key by its name.
     pub(super) key: Option<String>,
     /// Members to set.
     pub(super) with: Map<String, Value>,
     /// Members to leave out.
     pub(super) without: Vec<String>,
+    /// A JWK as it is.
     pub(super) jwk: Option<Value>,
     /// A JWK Set or a JWK.
     pub(super) file: Option<String>,
@@ -180,28 +236,40 @@ pub(super) struct SetItem(pub(super) SetItemFields);
 
 /// What a cluster answers on a path.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
     /// Every path, where there is none.
     pub(super) path: Option<String>,
+    /// The status. Default: `200`.
     pub(super) status: Option<u16>,
+    /// Headers of the answer.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
+    /// The body: a text, or a value that is written as JSON.
     pub(super) body: Option<Value>,
+    /// How long it takes, such as `1s`.
     pub(super) delay: Option<String>,
+    /// The connection is refused. Default: `false`.
     #[serde(default)]
     pub(super) down: bool,
 }
 
-/// A request; each text may hold `${token:name}`.
+/// A request; each text may hold `${token}`, `${token:name}` and `${hex:ff}`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Request {
+    /// The method. Default: `GET`.
     pub(super) method: Option<String>,
+    /// The path with its query. Default: `/`.
     pub(super) path: Option<String>,
+    /// The host.
     pub(super) host: Option<String>,
     /// A value, or several where the header is repeated.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, super::schema::Header>"))]
     pub(super) headers: BTreeMap<String, Value>,
+    /// The body.
     pub(super) body: Option<String>,
     /// What the proxy knows of the connection, such as `connection.mtls`.
     pub(super) properties: BTreeMap<String, Value>,
@@ -209,32 +277,47 @@ pub(super) struct Request {
 
 /// What the upstream answers a request that reaches it.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Response {
+    /// The status. Default: `200`.
     pub(super) status: Option<u16>,
+    /// Headers: a value, or a list where one is repeated.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, super::schema::Header>"))]
     pub(super) headers: BTreeMap<String, Value>,
+    /// The body.
     pub(super) body: Option<String>,
 }
 
 /// What must come of a request.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Expect {
+    /// Whether it reaches the upstream.
     pub(super) decision: Option<Decision>,
+    /// The status of the reply.
     pub(super) status: Option<u16>,
+    /// The code of a refusal, which is that of the first finding.
     pub(super) code: Option<String>,
     /// What the upstream sees of each header: a value, a list of all, or `null` for none.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, super::schema::Header>"))]
     pub(super) upstream_headers: BTreeMap<String, Value>,
     /// The same for the reply.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, super::schema::Header>"))]
     pub(super) headers: BTreeMap<String, Value>,
     /// The whole body of the reply.
     pub(super) body: Option<String>,
 }
 
+/// Whether a request reaches the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Decision {
+    /// It does.
     Allow,
+    /// A plugin answers instead.
     Deny,
 }
 

@@ -180,12 +180,14 @@ impl Runner<'_> {
         for (cluster, routes) in self.suite.upstreams.iter().chain(&check.upstreams) {
             set_routes(&upstreams, cluster, routes)?;
         }
+        let written = chain;
         let Ready { chain, policy } =
-            chain.ready(&self.world, |name| answers.get(name).copied(), &upstreams, policy_place)?;
+            written.ready(&self.world, |name| answers.get(name).copied(), &upstreams, policy_place)?;
         let answering = upstreams.clone();
         let stage = Stage::start(&chain, now, upstreams.clusters(), move |call| answering.answer(call));
         let stage = stage.map_err(|error| match error {
             NotStarted::Refused { plugin, reason } => {
+                let reason = written.refused(plugin, &reason);
                 Wrong::new(policy_place, format!("{plugin} refuses the configuration: {reason}"))
             }
             NotStarted::Failed(error) => Wrong::new(policy_place, error),

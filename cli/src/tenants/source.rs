@@ -13,10 +13,15 @@ pub(super) struct List {
     pub(super) tenants: Listed,
 }
 
+/// A directory of tenants as one document: what `directory.fetched` reads, and what `portcullis
+/// tenants pack` makes a packed directory of.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Document {
+pub(crate) struct Document {
+    /// Which edition this is: it only rises. A proxy that fetches the document needs it.
     version: Option<u64>,
+    /// Every tenant; a deleted one stays, so that its names stay taken.
     tenants: Vec<Record>,
 }
 

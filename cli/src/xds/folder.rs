@@ -16,7 +16,7 @@ use super::{
     published::{Offer, Published},
     wire::{self, Kind, message::Message},
 };
-use crate::{check, document, gateway::config::Cluster, stamp::Stamp};
+use crate::{check, document, gateway::config::Cluster, source::Source, stamp::Stamp};
 
 pub(super) struct Folder {
     path: PathBuf,
@@ -120,6 +120,7 @@ impl Folder {
 
     fn filter(&self, name: &str, path: &Path) -> anyhow::Result<Offer> {
         let configuration = document::read(path)?;
+        let written = Source::new(path.display().to_string(), configuration.clone());
         let bundled = portcullis_modules::by_name(name);
         let own = path.with_extension("wasm");
         let wasm = match (own.exists(), bundled) {
@@ -139,7 +140,7 @@ impl Folder {
             && self.last.get(Kind::Filter, name) != Some(&offer)
             && let Some(reason) = check::refusal(name, &wasm, &configuration)?
         {
-            bail!("{reason}");
+            return Err(written.refused(&reason).into());
         }
         Ok(offer)
     }

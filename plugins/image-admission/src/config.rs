@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use portcullis_signature::{Digest, Evidence, Policy, Staple, policy, registry::Registries};
 use serde::Deserialize;
 
-/// As it is written.
+/// The configuration of image-admission: the signature policy, and how registries are reached.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Document {
     /// The signature policy.
@@ -21,32 +22,40 @@ struct Document {
     /// Signatures that need no registry, by the image's digest: a ConfigMap, for instance.
     #[serde(default)]
     evidence: BTreeMap<Digest, Staple>,
+    /// What a review may cost.
     #[serde(default)]
     limits: Limits,
 }
 
+/// A host that may be spoken to.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Host {
+    /// The proxy's cluster for it.
     cluster: String,
 }
 
+/// What a review may cost. Each member has a default.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Limits {
-    /// The whole of a review, in milliseconds. Shorter than the webhook's `timeoutSeconds`, whose
-    /// default is ten seconds.
+    /// The whole of a review, in milliseconds, 1 to 29000. Shorter than the webhook's
+    /// `timeoutSeconds`, whose default is ten seconds. Default: `8000`.
     deadline_ms: u64,
-    /// The largest review, in bytes.
+    /// The largest review, in bytes. Default: `8388608`.
     review_bytes: usize,
-    /// Reviews under way in one worker.
+    /// Reviews under way in one worker. Default: `64`.
     reviews: usize,
-    /// Bytes of registries' answers that one worker holds for them.
+    /// Bytes of registries' answers that one worker holds for them. Default: `134217728`.
     evidence_bytes: usize,
-    /// Images whose signatures are kept in one worker, and how long, in seconds.
+    /// Images whose signatures are kept in one worker. Default: `256`.
     cached_images: usize,
+    /// How long they are kept, in seconds. Default: `600`.
     cached_seconds: u64,
     /// How long a refusal is kept, in seconds: a signature may be pushed in the meantime.
+    /// Default: `15`.
     refused_seconds: u64,
 }
 
@@ -62,6 +71,12 @@ impl Default for Limits {
             refused_seconds: 15,
         }
     }
+}
+
+/// The JSON Schema (draft 2020-12) of what [`Config::parse`] reads.
+#[cfg(test)]
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(Document)
 }
 
 /// What the filter works with.

@@ -6,8 +6,9 @@ use portcullis_signature::{Digest, Policy, Staple, policy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// As they are written.
+/// The settings of the Kubewarden policy.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Document {
     /// The signature policy.
@@ -15,13 +16,14 @@ struct Document {
     /// Signatures that need no registry, by the image's digest.
     #[serde(default)]
     evidence: BTreeMap<Digest, Staple>,
-    /// Where else signatures come from.
+    /// Where else signatures come from. Default: `none`.
     #[serde(default)]
     registry: RegistryAccess,
 }
 
 /// Whether registries are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RegistryAccess {
     /// Nothing is read: images come by digest, with their evidence.
@@ -29,6 +31,12 @@ pub(crate) enum RegistryAccess {
     None,
     /// Digests and signature tags are read through the host's `oci` capabilities.
     Host,
+}
+
+/// The JSON Schema (draft 2020-12) of what [`Settings::parse`] reads.
+#[cfg(test)]
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(Document)
 }
 
 /// What a call works with.

@@ -54,15 +54,17 @@ pub fn label_below<'h>(host: &'h str, base: &str) -> Option<&'h str> {
     host.strip_suffix(base)?.strip_suffix('.')
 }
 
-/// A path in a document.
+/// A path, decoded and without query.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum PathMatch {
     /// This path.
     Exact(String),
-    /// This path and every one below.
+    /// This path and every one below: `/a` is `/a` and `/a/b`, not `/ab`.
     Prefix(String),
-    /// Segments, `{names}` for one segment each, and `**` at the end for any number.
+    /// Segments, `{names}` for one segment each, and `**` at the end for any number:
+    /// `/t/{tenant}/**`.
     Template(String),
 }
 

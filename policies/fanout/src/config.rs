@@ -17,6 +17,13 @@ use portcullis_core::{
 
 use crate::{Isolation, Latency, OnError, isolation::OWNED, share::Shares};
 
+/// The JSON Schema (draft 2020-12) of what [`Policy::from_json`] reads.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(raw::Config)
+}
+
 type Resolved<T> = Result<T, ConfigError>;
 
 /// A configuration that cannot be wrong.

@@ -44,6 +44,8 @@ mod run;
 pub mod share;
 
 pub use answer::{Answered, Failure, FailureKind, Incoming, Usage};
+#[cfg(feature = "schema")]
+pub use config::schema;
 pub use config::{Deadlines, Header, Limits, Packing, Plain, Policy, Provider, Streaming, TenantRule};
 pub use contract::{Asked, Format, OnError, Settings, Strategy};
 pub use estimate::{Estimate, Latency, tokens_of};

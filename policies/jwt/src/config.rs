@@ -11,3 +11,7 @@ mod profile;
 pub(crate) mod raw;
 mod remote;
 pub(crate) mod resolve;
+#[cfg(feature = "schema")]
+mod schema;
+#[cfg(feature = "schema")]
+pub use schema::schema;

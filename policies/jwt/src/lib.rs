@@ -43,6 +43,8 @@ mod token;
 pub mod verified;
 
 pub use check::Check;
+#[cfg(feature = "schema")]
+pub use config::schema;
 pub use config::{ConfigError, resolve::Warning};
 pub use examination::{Examination, Finding, Outcome, VerifiedKey};
 pub use permit::{Identity, Permit};

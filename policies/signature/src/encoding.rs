@@ -30,6 +30,20 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Base64 {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Base64".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Bytes in base64 with padding (RFC 4648 section 4).",
+            "type": "string",
+        })
+    }
+}
+
 /// Reads JSON. Always as text: the reader of bytes would be built a second time for every type.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     serde_json::from_str(utf8(bytes)?)

@@ -101,6 +101,7 @@ pub enum Answer {
 
 /// Signatures that came with the object instead of from a registry, for one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Staple {
     /// Sigstore bundles, each the text of its JSON.
@@ -116,6 +117,7 @@ pub struct Staple {
 
 /// A layer of a legacy Cosign manifest: its blob, and the annotations of its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// The blob: the payload that is signed, or the DSSE envelope of an attestation.

@@ -28,6 +28,7 @@ const MOST_TOKENS: usize = 256;
 
 /// What is known about registries. Without an entry a registry is anonymous and its host has its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
     /// The host, and port, that answers for it, where that is not its name.
@@ -43,6 +44,7 @@ pub struct Registry {
 
 /// Who reads. The `Debug` form has no password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
     /// The user.

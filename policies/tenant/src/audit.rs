@@ -16,17 +16,22 @@ pub use top::Top;
 
 use crate::{Guard, Outcome, Verdict, inspect::Found};
 
-/// The member `audit` of a configuration.
+/// What is written down about decisions.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Hides tenants' names in the log, at least 16 bytes; the same one gives the same pseudonyms
+    /// on every proxy. By default a random one for each process.
     salt: Option<String>,
+    /// What becomes of a request that is refused. Default: `enforce`.
     #[serde(default)]
     mode: Mode,
 }
 
 /// What becomes of a request that is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It is answered.

@@ -31,6 +31,13 @@ use crate::{
     source::Place,
 };
 
+/// The JSON Schema (draft 2020-12) of what [`Policy::from_json`] reads.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(raw::Config)
+}
+
 type Resolved<T> = Result<T, ConfigError>;
 
 /// A setting that works and deserves a second look.

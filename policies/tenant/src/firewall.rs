@@ -43,17 +43,18 @@ pub trait Ownership {
     fn owns_header(&self, name: &[u8]) -> bool;
 }
 
-/// The member `responses` of a configuration.
+/// What happens to an answer's headers that point at another tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Firewall {
-    /// A cookie that other tenants' hosts would get.
+    /// A cookie that other tenants' hosts would get. Default: `remove`.
     #[serde(default)]
     cookie_domain: Treatment<Remove>,
-    /// A redirect to another tenant.
+    /// A redirect to another tenant. Default: `refuse`.
     #[serde(default)]
     location: Treatment<Refuse>,
-    /// A permission for another tenant's pages to read the answer.
+    /// A permission for another tenant's pages to read the answer. Default: `remove`.
     #[serde(default)]
     allow_origin: Treatment<Remove>,
 }
@@ -86,6 +87,23 @@ impl Default for Treatment<Remove> {
 impl Default for Treatment<Refuse> {
     fn default() -> Self {
         Self(Act::Refuse, core::marker::PhantomData)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<D> schemars::JsonSchema for Treatment<D> {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        "Treatment".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "oneOf": [
+                { "const": "remove", "description": "It goes; of a cookie, only its `Domain`." },
+                { "const": "refuse", "description": "The answer becomes a 502." },
+                { "const": "report", "description": "It stays, and is counted." },
+            ],
+        })
     }
 }
 

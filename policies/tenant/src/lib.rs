@@ -44,6 +44,8 @@ mod source;
 mod switch;
 mod told;
 
+#[cfg(feature = "schema")]
+pub use config::schema;
 pub use config::{Remote, Warning};
 pub use directory::{Directory, Entry, Freshness, Listed, Member, Unreadable};
 pub use guard::Guard;

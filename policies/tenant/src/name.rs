@@ -119,6 +119,18 @@ macro_rules! names {
                 Self::new(text).map_err(D::Error::custom)
             }
         }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> alloc::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let (_, right) = $grammar.split_once(": ").unwrap_or(("", $grammar));
+                schemars::json_schema!({ "description": right, "type": "string" })
+            }
+        }
     )*};
 }
 

@@ -8,6 +8,7 @@ use crate::{Domain, Slug, TenantId};
 
 /// Where a tenant is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum State {
@@ -43,6 +44,7 @@ impl State {
 
 /// One tenant of a directory document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// The id, which never changes.
@@ -75,6 +77,7 @@ pub struct Record {
 
 /// One member of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
     /// The issuer that knows the subject, by its name in the configuration: a subject means

@@ -55,6 +55,21 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Span {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Numbers with units, the longest first: `500ms`, `30s`, `10m`, `1h30m`, `7d`.",
+            "type": "string",
+            "pattern": "^([0-9]+(ms|s|m|h|d))+$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

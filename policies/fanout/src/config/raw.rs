@@ -11,161 +11,256 @@ use super::{
 };
 use crate::{OnError, share::Shares};
 
+/// The configuration of llm-fanout: which provider is asked, and how much at a time.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
+    /// POSTs to these are read, exactly these. Default: `["/v1/chat/completions"]`.
     pub(super) paths: Option<Vec<String>>,
+    /// Who is asked.
     pub(super) provider: RawProvider,
+    /// Whether a proven tenant must be there. Default: `required`.
     #[serde(default)]
     pub(super) tenant: Tenant,
+    /// How tenants are kept apart at the provider.
     pub(super) isolation: Isolation,
+    /// What becomes of requests without `x_fanout`. Default: `pass`.
     #[serde(default)]
     pub(super) plain: Plain,
+    /// What requests may cost.
     #[serde(default)]
     pub(super) limits: RawLimits,
+    /// The longest that a request can ask for.
     #[serde(default)]
     pub(super) deadlines: RawDeadlines,
+    /// What a failed question does, where the request does not say. Default: `partial`.
     #[serde(default)]
     pub(super) on_error: Errors,
+    /// What becomes of requests with `stream`. Default: `refuse`.
     #[serde(default)]
     pub(super) streaming: Streaming,
+    /// A tenant's share of what is under way.
     #[serde(default)]
     pub(super) share: Share,
+    /// A tenant's questions over time, in all workers of the proxy together. Default: none.
     pub(super) allowance: Option<RawAllowance>,
+    /// Whether few short answers go out as one request. By default never.
     pub(super) pack: Option<Pack>,
+    /// What the model takes, for `pack` and for metrics. Default: none.
     pub(super) latency: Option<Latency>,
 }
 
+/// Who is asked.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProvider {
+    /// Envoy's cluster for the provider. TLS and its checks are the cluster's.
     cluster: String,
+    /// The host of each call, such as `api.openai.com`.
     authority: String,
+    /// The path of each call. Default: `/v1/chat/completions`.
     path: Option<String>,
+    /// The scheme of each call. Default: `https`.
     #[serde(default)]
     scheme: Scheme,
+    /// Headers of each call, credentials among them.
     #[serde(default)]
     headers: Vec<RawHeader>,
+    /// The client's headers that are sent on, each only where it is there once.
     #[serde(default)]
     forward_headers: Vec<String>,
 }
 
+/// The scheme of a call, as the provider reads it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Scheme {
+    /// `https`.
     #[default]
     Https,
+    /// `http`.
     Http,
 }
 
+/// A header with its value: `value` or `env`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawHeader {
+    /// Its name.
     name: String,
+    /// Its value.
     value: Option<String>,
+    /// The variable of the environment that has it, which `vm_config.environment_variables`
+    /// gives.
     env: Option<String>,
 }
 
 /// A value in the document, or the name of one in the environment.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
+    /// The value.
     pub(super) value: Option<String>,
+    /// The variable of the environment that has it, which `vm_config.environment_variables`
+    /// gives.
     pub(super) env: Option<String>,
 }
 
+/// Whether a proven tenant must be there.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Tenant {
+    /// A tenant that tenant-guard has proven.
     #[default]
     Required,
+    /// All who have none share one.
     Shared,
 }
 
+/// What becomes of requests without the contract.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Plain {
+    /// They are passed on byte for byte.
     #[default]
     Pass,
+    /// They get the members and headers that keep tenants apart.
     Isolate,
 }
 
+/// How tenants are kept apart in the provider's caches.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Isolation {
+    /// The key, base64, at least 32 bytes. All proxies of a product have the same.
     pub(super) key: Given,
+    /// Members of the request that are set; also `prompt_cache_key` and `safety_identifier`.
+    /// Default: `["cache_salt", "user"]`.
     pub(super) members: Option<Vec<String>>,
+    /// Headers that are set, for caches between proxy and model.
     #[serde(default)]
     pub(super) headers: Vec<String>,
 }
 
+/// What requests may cost. Each member has a default.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
+    /// Bytes of a body that is read, 1024 to 16777216. Default: `1048576`.
     request_bytes: Option<usize>,
+    /// Bytes of all that is made of it. By default 8 times `request_bytes`.
     upstream_bytes: Option<usize>,
+    /// Questions of one request, 1 to 256. Default: `20`.
     questions: Option<usize>,
+    /// Calls of one request at a time, 1 to 256. Default: `8`.
     parallel: Option<usize>,
+    /// Tokens of one answer. Default: `4096`.
     question_tokens: Option<u64>,
+    /// Tokens of all answers of a request. Default: `32768`.
     tokens: Option<u64>,
+    /// Tokens of an answer where the request does not say. Default: `1024`.
     default_tokens: Option<u64>,
+    /// Bytes of one answer, 1024 to 33554432. Default: `1048576`.
     answer_bytes: Option<usize>,
+    /// Bytes of all that one worker holds. Default: `67108864`.
     held_bytes: Option<usize>,
+    /// Requests under way in one worker, 1 to 4096. Default: `64`.
     requests: Option<usize>,
+    /// Calls under way in one worker, 1 to 16384. Default: `256`.
     calls: Option<usize>,
 }
 
+/// The longest that a request can ask for.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDeadlines {
+    /// For one call. By default `30s`, or `total` where that is shorter.
     call: Option<Span>,
+    /// For the whole request, at most `1h`. Default: `60s`.
     total: Option<Span>,
 }
 
+/// What a failed question does.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Errors {
+    /// The others are answered.
     #[default]
     Partial,
+    /// The whole request fails with the first one.
     Fail,
+    /// What may pass is asked once more, then as `partial`.
     RetryOnce,
 }
 
+/// What becomes of requests with `stream`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Streaming {
+    /// They are refused.
     #[default]
     Refuse,
+    /// The client gets its events, all at the end.
     AtEnd,
 }
 
+/// A tenant's share of what is under way.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Share {
+    /// Calls at a time, in all workers of the proxy together. By default `limits.parallel`.
     parallel: Option<usize>,
+    /// Requests under way in each worker. By default 8, or `limits.requests` where that is less.
     requests: Option<usize>,
 }
 
+/// A tenant's questions over time.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAllowance {
+    /// So many questions.
     questions: u64,
+    /// In so much time, such as `1m`; at most 31 days.
     per: Span,
+    /// So many at once, at least `limits.questions`. By default `questions`.
     burst: Option<u64>,
 }
 
+/// When questions go out as one request.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pack {
+    /// Where splitting is not this many times faster by `latency`, 1 to 1000. Default: `1.5`.
     below_gain: Option<f64>,
 }
 
+/// What the model takes: `preset`, or the three numbers.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Latency {
+    /// A known model, such as `gpt-4o`.
     preset: Option<String>,
+    /// Seconds before the first token.
     fixed: Option<f64>,
+    /// Seconds for each token that is read.
     per_input_token: Option<f64>,
+    /// Seconds for each token that is written.
     per_output_token: Option<f64>,
 }
 

@@ -10,6 +10,7 @@ use crate::policy::Claim;
 
 /// A policy as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// The trusted roots by name. Without any, there is one called `sigstore`: the public-good
@@ -25,10 +26,10 @@ pub struct Document {
     /// The images that run whatever the rules say, until a date.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exemptions: Vec<Exemption>,
-    /// What becomes of an image that no rule is about.
+    /// What becomes of an image that no rule is about. Default: `deny`.
     #[serde(default)]
     pub unmatched: Unmatched,
-    /// What becomes of an image that has a tag and no digest.
+    /// What becomes of an image that has a tag and no digest. Default: `pin`.
     #[serde(default)]
     pub tags: Tags,
     /// Where objects of other kinds name their images: `group/Kind`, or `Kind` where there is no
@@ -43,6 +44,7 @@ pub struct Document {
 
 /// Where a trusted root comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TrustedRootSource {
     /// One that is built in, as of the build.
@@ -62,6 +64,7 @@ pub enum TrustedRootSource {
 
 /// A trusted root that is built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Builtin {
     /// The public-good instance.
@@ -72,6 +75,7 @@ pub enum Builtin {
 
 /// Somebody who signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Signer {
     /// A key.
@@ -88,6 +92,7 @@ pub enum Signer {
 
 /// A signer with a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// The public key: a PEM `PUBLIC KEY`. ECDSA P-256 or P-384, Ed25519, RSA of 2048 bits and more.
@@ -102,6 +107,7 @@ pub struct Key {
 
 /// A signer with a certificate from a certificate authority like Fulcio.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Keyless {
     /// The OIDC issuer, exactly. An identity means nothing without it.
@@ -110,6 +116,7 @@ pub struct Keyless {
     pub subject: String,
     /// Patterns for the certificate's claims about the build; one of each list must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(transform = claim_names))]
     pub claims: BTreeMap<Claim, Vec<String>>,
     /// The root with the certificate authority. May be left out where there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,8 +126,19 @@ pub struct Keyless {
     pub log: Log,
 }
 
+/// The names of claims, for the members of a map.
+#[cfg(feature = "schema")]
+fn claim_names(schema: &mut schemars::Schema) {
+    let mut names = schemars::schema_for!(Claim);
+    for of_a_document in ["$schema", "title"] {
+        names.remove(of_a_document);
+    }
+    schema.insert("propertyNames".into(), names.into());
+}
+
 /// A workflow of GitHub Actions, by what Fulcio's certificate says of it. Every part is a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GitHub {
     /// `owner/repository` that the build's source is from.
@@ -161,6 +179,7 @@ pub struct GitHub {
 
 /// A pipeline of GitLab CI. Every part but the server is a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GitLab {
     /// `group/project` that the build's source is from.
@@ -193,6 +212,7 @@ pub struct GitLab {
 
 /// A Google account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Google {
     /// A pattern for the e-mail address.
@@ -207,6 +227,7 @@ pub struct Google {
 
 /// What a transparency log must say about a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Log {
     /// Nothing. A certificate then needs a timestamp of an authority that the root names.
@@ -226,6 +247,7 @@ impl Log {
 
 /// What some images need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// For reasons and reports.
@@ -262,6 +284,7 @@ pub struct Rule {
 
 /// What must be there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Requirement {
     /// A signature of the image.
@@ -297,6 +320,7 @@ pub enum Requirement {
 
 /// What a verified statement must say at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// A JSON pointer (RFC 6901) into the statement: `/predicate/runDetails/builder/id`. A part that
@@ -308,6 +332,7 @@ pub struct Condition {
 
 /// What is asked of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Test {
     /// It is there.
@@ -332,6 +357,7 @@ pub enum Test {
 
 /// What the repository's name in a signature must be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SignedName {
     /// The image's repository.
@@ -348,6 +374,7 @@ pub enum SignedName {
 
 /// Where a mirror's images come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Remap {
     /// The beginning of the image's name, whole parts of it: `mirror.example/ghcr`.
@@ -358,6 +385,7 @@ pub struct Remap {
 
 /// What becomes of a bundle without a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UnnamedBundles {
     /// It counts: the digest and the signer say enough.
@@ -369,6 +397,7 @@ pub enum UnnamedBundles {
 
 /// What of an image for several platforms must be signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Platforms {
     /// What was asked for: the index, which names its platforms' manifests by digest.
@@ -380,6 +409,7 @@ pub enum Platforms {
 
 /// What a failure does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The image does not run.
@@ -391,6 +421,7 @@ pub enum Mode {
 
 /// Images that run whatever the rules say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Exemption {
     /// Patterns for `registry/repository`.
@@ -409,6 +440,7 @@ pub struct Exemption {
 
 /// What becomes of an image that no rule is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unmatched {
     /// It does not run.
@@ -420,6 +452,7 @@ pub enum Unmatched {
 
 /// What becomes of an image that has a tag and no digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Tags {
     /// The digest that was verified is written beside the tag.
@@ -431,15 +464,16 @@ pub enum Tags {
 
 /// What is read and verified at most, for one image or one review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Signatures and attestations that are verified for one image.
+    /// Signatures and attestations that are verified for one image. Default: `32`.
     pub signatures: usize,
-    /// Different images in one review.
+    /// Different images in one review. Default: `64`.
     pub images: usize,
-    /// Platforms of one index.
+    /// Platforms of one index. Default: `16`.
     pub platforms: usize,
-    /// Bytes of one answer of a registry, and of stapled evidence.
+    /// Bytes of one answer of a registry, and of stapled evidence. Default: `4194304`.
     pub bytes: usize,
 }
 

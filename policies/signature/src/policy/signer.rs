@@ -13,6 +13,7 @@ use crate::{
 /// What a certificate of Fulcio says about the build that signed (Fulcio's `oid-info`, extensions
 /// 1.3.6.1.4.1.57264.1.9 to .24).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
     /// The build configuration that asked for the signature, with its reference.

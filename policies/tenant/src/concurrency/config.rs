@@ -7,19 +7,29 @@ use serde::Deserialize;
 
 use super::{Limits, Places};
 
+/// How many requests of tenants may be under way.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Concurrency"))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Raw {
+    /// Classes of routes, by name; at least one.
     classes: BTreeMap<String, RawPlaces>,
+    /// The share of a plan's tenants beside that of others, by the plan's name, 1 to 1000.
     #[serde(default)]
     weights: BTreeMap<String, u32>,
 }
 
+/// The places of one class.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawPlaces {
+    /// Requests under way at a time, of all tenants together, 4 to 4096.
     total: u32,
+    /// Places that only tenants below their share may have. By default an eighth, at least 2.
     reserve: Option<u32>,
+    /// Places that one tenant may have. By default all but the reserve.
     each: Option<u32>,
 }
 

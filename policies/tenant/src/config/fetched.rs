@@ -16,18 +16,31 @@ use crate::directory::life::LifeConfig;
 /// Envoy hands over no more than this of an HTTP call's body.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
+/// A directory at another server: a document, or a manifest that `portcullis tenants pack` made.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fetched {
+    /// The proxy's cluster for the server.
     cluster: String,
+    /// The address, such as `https://tenants.internal/live/manifest.json`.
     uri: String,
+    /// Take an address without TLS: anybody on the way could choose the tenants. Default:
+    /// `false`.
     #[serde(default)]
     allow_insecure_http: bool,
+    /// How often it is asked, `1s` to `1h`. Default: `5s`.
     refresh: Option<Span>,
+    /// How old it may be before routes without `serve_stale` answer 503, at least twice
+    /// `refresh`. Default: `5m`.
     max_age: Option<Span>,
+    /// Of one fetch, `1s` to `5m`. Default: `10s`.
     timeout: Option<Span>,
+    /// The longest pause after failures, `1s` to `1h`. Default: `30s`.
     max_backoff: Option<Span>,
+    /// Bytes of one file, 1024 to 33554432. Default: `8388608`.
     max_bytes: Option<usize>,
+    /// Files that are fetched at the same time, 1 to 16. Default: `4`.
     parallel: Option<usize>,
 }
 

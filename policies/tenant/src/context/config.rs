@@ -16,22 +16,29 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Two are enough for a rotation.
 const MAX_KEYS: usize = 8;
 
-/// The member `signed_context` of a configuration.
+/// The tenant context that services can check.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The header that carries it. Default: `x-tenant-context`.
     #[serde(default)]
     header: Option<String>,
+    /// How long it is good, `1s` to `1h`. Default: `60s`.
     #[serde(default)]
     lifetime: Option<Span>,
+    /// The keys, 1 to 8; the first one signs.
     keys: Vec<KeyConfig>,
 }
 
 /// A key as the document has it. Not printed: it is a secret.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct KeyConfig {
+    /// 1 to 32 letters, digits, `-` and `_`, such as `2026-01`.
     id: String,
+    /// Base64 of 32 to 128 bytes: `openssl rand -base64 32`.
     secret: String,
 }
 

@@ -42,6 +42,8 @@ use alloc::vec::Vec;
 
 pub use build::{Options, PackError, pack};
 pub use hash::Seed;
+#[cfg(feature = "schema")]
+pub use manifest::schema;
 pub use manifest::{FORMAT, Manifest, PartName};
 pub use packed::{InMemory, PackedDirectory, Pages};
 pub use part::{Part, PartError};

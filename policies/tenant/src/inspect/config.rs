@@ -25,6 +25,7 @@ type Resolved<T> = Result<T, ConfigError>;
 
 /// How much of an answer may leave before all of it was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Release {
     /// Nothing: a leak becomes a clean 502.
@@ -38,90 +39,138 @@ pub enum Release {
     Observe,
 }
 
+/// What a leak does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Mode {
+    /// The answer does not leave.
     #[default]
     Enforce,
+    /// It is counted and written down.
     Observe,
 }
 
+/// Whether it must be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Presence {
+    /// An answer without it is refused.
     #[default]
     Required,
+    /// What is not there is not missed.
     IfPresent,
 }
 
+/// Which of a tenant's names answers have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum By {
+    /// The id.
     #[default]
     Id,
+    /// The slug.
     Slug,
 }
 
+/// What becomes of upgrades and CONNECT, in which nothing can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Tunnels {
+    /// They are refused.
     #[default]
     Refuse,
+    /// They pass, unread.
     Pass,
 }
 
-/// One guard as the document has it.
+/// What looks at the answers of a route: at least one of `echo`, `fields` and `canaries`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Raw {
+    /// A header in which the upstream says for which tenant and request it worked. Default: none.
     echo: Option<RawEcho>,
+    /// Fields of JSON, NDJSON, events and gRPC that name the tenant. Default: none.
     fields: Option<RawFields>,
+    /// Tokens that are planted in each tenant's data. Default: none.
     canaries: Option<RawCanaries>,
+    /// How much of an answer may leave before all of it was seen. Default: `verified_prefix`.
     #[serde(default)]
     release: Release,
+    /// Bytes of an answer that are held under `hold`, 256 to 67108864. Default: `1048576`.
     max_bytes: Option<u64>,
+    /// Bytes of one record that waits, 256 to 4194304. Default: `65536`.
     max_record_bytes: Option<usize>,
+    /// Media types that pass unread, such as `text/csv` or `image/*`.
     #[serde(default)]
     unscanned: Vec<String>,
+    /// What becomes of upgrades and CONNECT. Default: `refuse`.
     #[serde(default)]
     tunnels: Tunnels,
 }
 
+/// The header `<tenant id>;<request id>` of an answer.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawEcho {
+    /// The header, which never leaves. Default: `x-tenant-echo`.
     header: Option<String>,
+    /// Whether every answer must have it. Default: `required`.
     #[serde(default)]
     presence: Presence,
+    /// What a wrong one does. Default: `enforce`.
     #[serde(default)]
     mode: Mode,
 }
 
+/// Fields that name the tenant: at least one of `keys`, `paths` and `grpc`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawFields {
+    /// Member names at any depth, such as `tenant_id`.
     #[serde(default)]
     keys: Vec<String>,
+    /// Paths from the top, such as `/data/*/owner/id`; `*` is every member or element.
     #[serde(default)]
     paths: Vec<String>,
+    /// Which values are records, such as `/data/*`. By default the outermost object with such a
+    /// field, a line, an event, a message.
     records: Option<String>,
+    /// Field numbers on the way to a string in gRPC messages, such as `2.1`.
     #[serde(default)]
     grpc: Vec<String>,
+    /// Which of the tenant's names the fields have. Default: `id`.
     #[serde(default)]
     by: By,
+    /// Values that every tenant may see; `null` may be one of them.
     #[serde(default)]
     shared: Vec<Option<String>>,
+    /// Whether every record must have such a field: a renamed one must not switch the guard off.
+    /// Default: `required`.
     #[serde(default)]
     presence: Presence,
+    /// What another tenant's record does. Default: `enforce`.
     #[serde(default)]
     mode: Mode,
 }
 
+/// Tokens made of a secret and the tenant's id: another tenant's is found wherever it turns up.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawCanaries {
+    /// How they begin: 6 to 32 letters, digits, `_` and `-` that answers do not have, such as
+    /// `cnry_`.
     prefix: String,
+    /// The secret, base64, at least 16 bytes: `openssl rand -base64 32`.
     secret: String,
+    /// What another tenant's canary does. Default: `enforce`.
     #[serde(default)]
     mode: Mode,
 }

@@ -12,43 +12,65 @@ use serde::Deserialize;
 use super::{Plan, Quotas, SECOND};
 use crate::concurrency::Limits;
 
+/// How much each tenant may ask.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Raw {
+    /// The plans by name; a tenant's is in the directory.
     plans: BTreeMap<String, RawPlan>,
+    /// The plan of tenants that have none.
     default: String,
+    /// Profile fields by which one tenant has a rate of its own. Default: none.
     record: Option<Own>,
+    /// Shared values that hold the times of 16 tenants each, 1 to 65536. Default: `4096`.
     slots: Option<u32>,
 }
 
+/// The names of two profile fields.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Own {
+    /// The field with the rate, such as `quota_rate`.
     rate: String,
+    /// The field with the burst.
     burst: String,
 }
 
+/// What tenants of one plan may ask.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawPlan {
+    /// Requests over time: `10/s`, `600/m`, `5000/h`, `100000/d`.
     rate: String,
+    /// How many may come at once, 1 to 1000000.
     burst: u64,
+    /// Classes of routes that have a rate of their own, by name.
     #[serde(default)]
     classes: BTreeMap<String, RawRate>,
 }
 
+/// The rate of one class.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawRate {
+    /// Requests over time: `10/s`, `600/m`, `5000/h`, `100000/d`.
     rate: String,
+    /// How many may come at once, 1 to 1000000.
     burst: u64,
 }
 
-/// What a route takes.
+/// What a request takes from its tenant's quota.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Weight {
+    /// The class whose rate counts; a plan without it counts its own. Default: none.
     pub(crate) class: Option<String>,
+    /// How much it takes, at most the burst of each plan. Default: `1`.
     #[serde(default = "one")]
     pub(crate) cost: u64,
 }

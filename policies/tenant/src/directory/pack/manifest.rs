@@ -43,23 +43,43 @@ pub struct PartName {
     pub bytes: usize,
 }
 
+/// The head of a packed directory, as `portcullis tenants pack` writes it.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Always `portcullis-tenants/1`.
     format: String,
+    /// Which edition this is: it only rises.
     version: u64,
+    /// How many tenants the parts hold.
     tenants: u64,
+    /// The key of the hash that says where a name is: 32 hexadecimal digits.
     seed: String,
+    /// The number of pages as a power of two, 0 to 18.
     page_bits: u32,
+    /// Plans, regions, names of fields, issuers and roles: at most 4096.
     words: Vec<String>,
+    /// The parts in their order; a power of two of them, at most 1024.
     parts: Vec<RawPart>,
 }
 
+/// One part, the file `parts/<sha256>`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawPart {
+    /// The digest of its bytes, 64 hexadecimal digits in lower case.
     sha256: String,
+    /// How many bytes it has, at most 8388608.
     bytes: usize,
+}
+
+/// The JSON Schema (draft 2020-12) of what [`Manifest::read`] reads.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Raw)
 }
 
 impl Manifest {
