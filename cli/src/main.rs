@@ -11,6 +11,7 @@ mod document;
 mod explain;
 mod fanout;
 mod gateway;
+mod init;
 mod learn;
 mod output;
 mod policy;
@@ -52,6 +53,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Call {
+    Init(init::Arguments),
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Check(check::Arguments),
@@ -74,6 +76,7 @@ enum Call {
 fn main() -> ExitCode {
     let call = Cli::parse().call.unwrap_or_else(|| Call::Demo(demo::Arguments::default()));
     let result = match &call {
+        Call::Init(arguments) => init::run(arguments),
         Call::Demo(arguments) => demo::run(arguments),
         Call::Serve(arguments) => serve::run(arguments),
         Call::Check(arguments) => check::run(arguments),

@@ -205,5 +205,5 @@ fn every_piece_in_the_documentation_fits() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let idle: Vec<_> = OTHERS.iter().filter(|(begin, _)| !left_out.contains(begin)).collect();
     assert!(idle.is_empty(), "in no document: {idle:?}");
-    assert!(checked >= 20, "{checked}");
+    assert!(checked >= 15, "{checked}");
 }

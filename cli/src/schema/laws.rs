@@ -165,7 +165,9 @@ fn mark(
                         mark(root, property, member, place, seen);
                     }
                     None => {
-                        if let Some(more) = object.get("additionalProperties") {
+                        let patterns = object.get("patternProperties").and_then(Value::as_object);
+                        let more = object.get("additionalProperties").into_iter();
+                        for more in more.chain(patterns.into_iter().flat_map(|patterns| patterns.values())) {
                             mark(root, more, member, format!("{place}[]"), seen);
                         }
                     }
