@@ -6,7 +6,7 @@ mod judge;
 mod openapi;
 mod operation;
 mod outcome;
-mod plan;
+pub(crate) mod plan;
 mod report;
 mod run;
 

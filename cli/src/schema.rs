@@ -46,6 +46,9 @@ pub(crate) const ALL: &[Schema] = schemas! {
     "image-policy" "the policy of verify-image, in image-admission and image-kubewarden"
     "serve" "the gateway of portcullis serve"
     "suite" "a test suite of portcullis test"
+    "probe" "a plan of portcullis probe"
+    "xds-listener" "a listener of portcullis xds"
+    "xds-cluster" "a cluster of portcullis xds"
     "tenants" "a directory of tenants as a document"
     "tenants-manifest" "the head of a packed directory"
 };

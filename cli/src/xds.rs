@@ -7,7 +7,7 @@
 mod board;
 mod cluster;
 mod folder;
-mod listener;
+pub(crate) mod listener;
 mod published;
 mod stream;
 mod wire;

@@ -14,36 +14,53 @@ use super::{
     openapi,
     operation::{Operation, Template},
 };
-use crate::document;
+use crate::{document, source::Source};
 
-/// The document's shape.
+/// A plan of `portcullis probe`: two tenants, what belongs to each, and the requests.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub(crate) struct Raw {
+    /// A file with a description of the API, OpenAPI 3.0 or 3.1, YAML or JSON; this or
+    /// `requests`.
     openapi: Option<PathBuf>,
+    /// What to ask, such as `/orders/{order}` or `HEAD /orders/{order}`.
     #[serde(default)]
     requests: Vec<String>,
+    /// On every request, with places as in paths: `x-tenant-id: "{tenant}"`.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Values of parameters that are the same for both tenants.
     #[serde(default)]
     parameters: BTreeMap<String, Scalar>,
+    /// Two tenants, by their ids.
     tenants: BTreeMap<String, RawTenant>,
+    /// Operations that are left out, each with the reason.
     #[serde(default)]
     skip: BTreeMap<String, String>,
+    /// A file with a configuration of tenant-guard. Default: none.
     guard: Option<PathBuf>,
 }
 
+/// One tenant: who calls for it, and what is its own.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawTenant {
+    /// What people call it, for a guard with `"by": "slug"`.
     slug: Option<String>,
+    /// Sent as `Authorization: Bearer`.
     token: Option<Secret>,
+    /// Headers of the caller whose values are secret, such as `cookie`.
     #[serde(default)]
     secrets: BTreeMap<String, Secret>,
+    /// Headers of the caller, whatever it asks for.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Values of parameters that stand for what is this tenant's.
     #[serde(default)]
     parameters: BTreeMap<String, Scalar>,
+    /// Text of at least 6 bytes that is in this tenant's data and nowhere else.
     #[serde(default)]
     marks: Vec<String>,
 }
@@ -75,6 +92,28 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+#[cfg(test)]
+impl schemars::JsonSchema for Secret {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let text = |description: &str| serde_json::json!({ "description": description, "type": "string" });
+        schemars::json_schema!({
+            "description": "Where a secret is: `{env: NAME}` or `{file: PATH}`.",
+            "type": "object",
+            "properties": {
+                "env": text("The variable of the environment that has it."),
+                "file": text("The file that has it."),
+            },
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
+    }
+}
+
 /// A text, or what YAML takes for a number or a truth.
 #[derive(Clone, Debug)]
 struct Scalar(String);
@@ -83,6 +122,21 @@ impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         openapi::scalar(&value).map(Self).ok_or_else(|| serde::de::Error::custom("not a text or a number"))
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Scalar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "number", "boolean"] })
     }
 }
 
@@ -121,7 +175,7 @@ impl Plan {
     /// Reads a file; paths in it are relative to its folder.
     pub(super) fn read(path: &Path, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        document::parse::<Raw>(&document::read(path)?)?.resolve(&folder, environment)
+        Source::read(path)?.parse::<Raw>()?.resolve(&folder, environment)
     }
 }
 

@@ -35,6 +35,13 @@ fn judge(schema: Schema, value: &Value) -> Judged {
         "image-kubewarden" => image_kubewarden::Settings::parse(value).map(drop),
         "image-policy" => portcullis_signature::Policy::from_json(&bytes).map(drop).map_err(|e| shown(&e)),
         "serve" => document::parse::<crate::gateway::config::Config>(&bytes).map(drop).map_err(|e| shown(&e)),
+        "probe" => document::parse::<crate::probe::plan::Raw>(&bytes).map(drop).map_err(|e| shown(&e)),
+        "xds-listener" => {
+            document::parse::<crate::xds::listener::Listener>(&bytes).map(drop).map_err(|e| shown(&e))
+        }
+        "xds-cluster" => {
+            document::parse::<crate::gateway::config::Cluster>(&bytes).map(drop).map_err(|e| shown(&e))
+        }
         "suite" => crate::suite::shape(&bytes).map_err(|e| shown(&e)),
         "tenants" => portcullis_core::config::read::<crate::tenants::source::Document>(&bytes)
             .map(drop)
@@ -236,7 +243,7 @@ fn changed(value: &Value) -> Vec<(String, Value)> {
         match here {
             Value::Object(members) => {
                 let mut more = members.clone();
-                more.insert("unheard_of".into(), json!(1));
+                more.insert("unheard_of".into(), json!("text"));
                 put("an unknown member", Value::Object(more));
                 for name in members.keys() {
                     let mut less = members.clone();

@@ -8,11 +8,13 @@ use serde::Deserialize;
 
 use super::wire::{Kind, address, message::Message};
 
-/// The document.
+/// A listener of `portcullis xds`: where requests come in, what judges them and where they go.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Listener {
-    /// Where it listens.
+pub(crate) struct Listener {
+    /// Where it listens, such as `0.0.0.0:10000`.
+    #[cfg_attr(test, schemars(with = "String"))]
     address: SocketAddr,
     /// The filters of the folder that judge every request, in this order.
     filters: Vec<String>,

@@ -166,7 +166,7 @@ struct RawFields {
 #[serde(deny_unknown_fields)]
 struct RawCanaries {
     /// How they begin: 6 to 32 letters, digits, `_` and `-` that answers do not have, such as
-    /// `cnry_`.
+    /// `canary_`.
     prefix: String,
     /// The secret, base64, at least 16 bytes: `openssl rand -base64 32`.
     secret: String,
@@ -378,7 +378,7 @@ fn canaries(path: &str, raw: RawCanaries) -> Resolved<Planted> {
     }
     let canaries = Canaries::new(&prefix, &secret).ok_or_else(|| {
         let reason =
-            "not 6 to 32 letters, digits, `_` and `-`, such as `cnry_`, and nothing that answers have";
+            "not 6 to 32 letters, digits, `_` and `-`, such as `canary_`, and nothing that answers have";
         ConfigError::new(format!("{path}.prefix"), reason)
     })?;
     Ok(Planted { canaries, enforced: mode == Mode::Enforce })
