@@ -211,7 +211,13 @@ impl Connection {
     pub fn reply_within(&mut self, limit: Duration) -> Result<Option<Reply>> {
         if self.unread.is_empty() {
             self.stream.set_read_timeout(Some(limit))?;
-            let begun = self.stream.peek(&mut [0]);
+            // A child that ends interrupts the call with its signal: that is no answer.
+            let begun = loop {
+                match self.stream.peek(&mut [0]) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    begun => break begun,
+                }
+            };
             self.stream.set_read_timeout(Some(TIMEOUT))?;
             match begun {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
