@@ -81,7 +81,7 @@ impl Source {
         let (reason, own) = without_position(reason);
         let mut refused = Refused {
             name: self.name.clone(),
-            text: self.inside.as_ref().map_or_else(|| Arc::clone(&self.text), |inside| inside.text()),
+            text: self.inside.as_ref().map_or_else(|| Arc::clone(&self.text), embedded::Inside::text),
             path: path.map(str::to_owned),
             reason: reason.to_owned(),
             place: None,
@@ -94,7 +94,7 @@ impl Source {
                 .filter(|_| self.is_json())
                 .and_then(|place| offset_of(&self.text, place))
                 .map(|at| at..at + 1)
-                .or_else(|| tree.as_ref().map(|tree| tree.root())),
+                .or_else(|| tree.as_ref().map(Tree::root)),
             (Some(tree), Some(path)) => Some(tree.find(path, reason)),
             (None, Some(_)) => None,
         };

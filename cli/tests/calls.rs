@@ -205,7 +205,7 @@ fn a_bundle_has_the_modules_and_their_checksums() {
     assert_eq!(bundle(&[]).status.code(), Some(0));
     let first = names();
     assert_eq!(fs::read(out.join("jwt-auth.wasm")).unwrap(), portcullis_modules::JWT_AUTH.wasm);
-    let sums = std::process::Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(&out).output();
+    let sums = Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(&out).output();
     assert!(sums.unwrap().status.success());
     assert_eq!(bundle(&[]).status.code(), Some(0), "again over its own files");
     assert_eq!(names(), first, "no temporary file is left");

@@ -99,10 +99,10 @@ fn an_example_of_every_member_is_accepted_by_both() {
 fn missing(schema: Schema) -> Vec<String> {
     let document: Value = serde_json::from_str(schema.text).unwrap();
     let mut properties = Vec::new();
-    collect(&document, String::new(), &mut properties);
+    collect(&document, "", &mut properties);
     let mut seen = std::collections::BTreeSet::new();
     for example in examples(schema) {
-        mark(&document, &document, &example, String::new(), &mut seen);
+        mark(&document, &document, &example, "", &mut seen);
     }
     properties.retain(|property| !seen.contains(property) && !is_elsewhere(schema, property));
     properties
@@ -123,23 +123,23 @@ fn is_elsewhere(schema: Schema, property: &str) -> bool {
 }
 
 /// Every property below `schema`, as `place.name`.
-fn collect(schema: &Value, place: String, found: &mut Vec<String>) {
+fn collect(schema: &Value, place: &str, found: &mut Vec<String>) {
     let Value::Object(object) = schema else { return };
     for (name, member) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
         found.push(format!("{place}.{name}"));
-        collect(member, format!("{place}.{name}"), found);
+        collect(member, &format!("{place}.{name}"), found);
     }
     for (name, definition) in object.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-        collect(definition, name.clone(), found);
+        collect(definition, name, found);
     }
     for word in ["oneOf", "anyOf"] {
         for variant in object.get(word).and_then(Value::as_array).into_iter().flatten() {
-            collect(variant, place.clone(), found);
+            collect(variant, place, found);
         }
     }
     for word in ["items", "additionalProperties"] {
         if let Some(member) = object.get(word) {
-            collect(member, format!("{place}[]"), found);
+            collect(member, &format!("{place}[]"), found);
         }
     }
 }
@@ -149,17 +149,17 @@ fn mark(
     root: &Value,
     schema: &Value,
     value: &Value,
-    place: String,
+    place: &str,
     seen: &mut std::collections::BTreeSet<String>,
 ) {
     let Value::Object(object) = schema else { return };
     if let Some(name) = object.get("$ref").and_then(Value::as_str) {
         let name = name.rsplit('/').next().unwrap();
-        mark(root, &root["$defs"][name], value, name.to_owned(), seen);
+        mark(root, &root["$defs"][name], value, name, seen);
     }
     for word in ["oneOf", "anyOf"] {
         for variant in object.get(word).and_then(Value::as_array).into_iter().flatten() {
-            mark(root, variant, value, place.clone(), seen);
+            mark(root, variant, value, place, seen);
         }
     }
     match value {
@@ -169,13 +169,13 @@ fn mark(
                     Some(property) => {
                         let place = format!("{place}.{name}");
                         seen.insert(place.clone());
-                        mark(root, property, member, place, seen);
+                        mark(root, property, member, &place, seen);
                     }
                     None => {
                         let patterns = object.get("patternProperties").and_then(Value::as_object);
                         let more = object.get("additionalProperties").into_iter();
                         for more in more.chain(patterns.into_iter().flat_map(|patterns| patterns.values())) {
-                            mark(root, more, member, format!("{place}[]"), seen);
+                            mark(root, more, member, &format!("{place}[]"), seen);
                         }
                     }
                 }
@@ -184,7 +184,7 @@ fn mark(
         Value::Array(elements) => {
             for element in elements {
                 if let Some(items) = object.get("items") {
-                    mark(root, items, element, format!("{place}[]"), seen);
+                    mark(root, items, element, &format!("{place}[]"), seen);
                 }
             }
         }
