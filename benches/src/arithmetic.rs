@@ -24,8 +24,8 @@ pub struct Cost {
 fn request(key: &SigningKey, token: &str, repeat: usize) -> Vec<u8> {
     Request::get("/")
         .header("x-jws", token)
-        .header("x-jwks", &jwk_set([key.jwk()]).to_string())
-        .header("x-repeat", &repeat.to_string())
+        .header("x-jwks", jwk_set([key.jwk()]).to_string())
+        .header("x-repeat", repeat.to_string())
         .to_bytes()
 }
 
