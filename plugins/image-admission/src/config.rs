@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// The configuration of image-admission: the signature policy, and how registries are reached.
 #[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Document {
     /// The signature policy.
@@ -29,7 +29,7 @@ struct Document {
 
 /// A host that may be spoken to.
 #[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Host {
     /// The proxy's cluster for it.
@@ -38,7 +38,7 @@ struct Host {
 
 /// What a review may cost. Each member has a default.
 #[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Limits {
     /// The whole of a review, in milliseconds, 1 to 29000. Shorter than the webhook's
@@ -74,7 +74,7 @@ impl Default for Limits {
 }
 
 /// The JSON Schema (draft 2020-12) of what [`Config::parse`] reads.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 pub(crate) fn schema() -> schemars::Schema {
     schemars::schema_for!(Document)
 }

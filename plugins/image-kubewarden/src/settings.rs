@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The settings of the Kubewarden policy.
 #[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Document {
     /// The signature policy.
@@ -23,7 +23,7 @@ struct Document {
 
 /// Whether registries are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RegistryAccess {
     /// Nothing is read: images come by digest, with their evidence.
@@ -34,7 +34,7 @@ pub(crate) enum RegistryAccess {
 }
 
 /// The JSON Schema (draft 2020-12) of what [`Settings::parse`] reads.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 pub(crate) fn schema() -> schemars::Schema {
     schemars::schema_for!(Document)
 }
