@@ -122,7 +122,7 @@ impl Operation {
         for name in self.path.names() {
             sent.extend(value(name).map(|value| (name.to_owned(), value)));
         }
-        let mut target = self.path.fill(&value, encoded)?;
+        let mut target = self.path.fill(value, encoded)?;
         let mut separator = if target.contains('?') { '&' } else { '?' };
         for (name, required) in &self.query {
             match value(name) {
