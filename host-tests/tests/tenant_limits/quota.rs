@@ -100,13 +100,15 @@ fn two_workers_admit_what_one_would_and_nobody_pays_for_another() -> Result<()> 
 
     // What a client is told.
     let mut connection = Connection::open(address)?;
-    let told = connection.call(&request("initech")?)?;
+    let own = request("initech")?;
+    let told = connection.call(&own)?;
     assert_eq!(told.one("ratelimit-policy").as_deref(), Some("\"default\";q=50;w=1"));
     assert_eq!(told.one("ratelimit").as_deref(), Some("\"default\";r=49;t=1"));
-    let reply = (0..500)
-        .map(|_| connection.call(&request("initech")?))
-        .find(|reply| reply.as_ref().is_ok_and(|reply| reply.status == 429));
-    let reply = reply.ok_or_else(|| anyhow::anyhow!("500 requests were not too many"))??;
+    // Signed once: a token for each would be slower than the rate on a busy machine.
+    let reply = (0..5000)
+        .map(|_| connection.call(&own))
+        .find(|reply| reply.as_ref().map_or(true, |reply| reply.status == 429));
+    let reply = reply.ok_or_else(|| anyhow::anyhow!("5000 requests were not too many"))??;
     assert_eq!(reply.json()?["code"], "TENANT_QUOTA_EXCEEDED");
     assert_eq!(reply.one("retry-after").as_deref(), Some("1"));
     assert_eq!(reply.one("ratelimit").as_deref(), Some("\"default\";r=0;t=1"));
