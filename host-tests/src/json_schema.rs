@@ -1,14 +1,9 @@
 //! A judge of JSON Schemas and of documents by them, in a process of its own.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
-
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::python::Packages;
+use crate::python::{Packages, Process};
 
 /// Not a crate of this workspace: what it needs would have other features of shared crates on, and
 /// the WebAssembly engine built twice.
@@ -34,11 +29,7 @@ for line in sys.stdin:
 
 /// A running judge.
 #[derive(Debug)]
-pub struct Judge {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
+pub struct Judge(Process);
 
 impl Judge {
     /// Starts it, after installing the validator from PyPI once. `None`, with a line that says so,
@@ -48,19 +39,7 @@ impl Judge {
     ///
     /// It cannot be had; the text says how to get it.
     pub fn start() -> Result<Option<Self>> {
-        if PACKAGES.are_skipped() {
-            return Ok(None);
-        }
-        let mut child = Command::new("python3")
-            .args(["-c", PROGRAM])
-            .env("PYTHONPATH", PACKAGES.installed()?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run `python3`")?;
-        let to = child.stdin.take().context("no standard input")?;
-        let from = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Some(Self { child, to, from }))
+        Ok(PACKAGES.start(PROGRAM)?.map(Self))
     }
 
     /// What is wrong with each document by `schema`, which must itself be one (draft 2020-12).
@@ -69,18 +48,7 @@ impl Judge {
     ///
     /// The schema is none.
     pub fn faults(&mut self, schema: &Value, documents: &[Value]) -> Result<Vec<Vec<String>>> {
-        writeln!(self.to, "{}", json!({ "schema": schema, "documents": documents }))?;
-        self.to.flush()?;
-        let mut line = String::new();
-        self.from.read_line(&mut line)?;
-        serde_json::from_str(&line).context("the schema is none")
-    }
-}
-
-impl Drop for Judge {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.say([&json!({ "schema": schema, "documents": documents })])?;
+        serde_json::from_str(&self.0.hear()?).context("the schema is none")
     }
 }

@@ -1,15 +1,10 @@
 //! PyJWT in a process of its own, as a second opinion whose code and arithmetic (OpenSSL) share
 //! nothing with ours.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::python::Packages;
+use crate::python::{Packages, Process};
 
 const PACKAGES: Packages = Packages {
     folder: "pyjwt-2.10.1",
@@ -20,11 +15,7 @@ const PACKAGES: Packages = Packages {
 
 /// A running judge.
 #[derive(Debug)]
-pub struct PyJwt {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
+pub struct PyJwt(Process);
 
 impl PyJwt {
     /// Starts it, after installing PyJWT from PyPI once. `None`, with a line that says so, where
@@ -34,24 +25,9 @@ impl PyJwt {
     ///
     /// It cannot be had; the text says how to get it.
     pub fn start(jwks: &Value, issuer: &str, audience: &str, leeway: u64) -> Result<Option<Self>> {
-        if PACKAGES.are_skipped() {
-            return Ok(None);
-        }
-        let folder = PACKAGES.installed()?;
-        let mut child = Command::new("python3")
-            .args(["-c", include_str!("pyjwt.py")])
-            .env("PYTHONPATH", &folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run `python3`")?;
-        let to = child.stdin.take().context("no standard input")?;
-        let from = BufReader::new(child.stdout.take().context("no standard output")?);
-        let mut judge = Self { child, to, from };
-        let setting = json!({ "jwks": jwks, "issuer": issuer, "audience": audience, "leeway": leeway });
-        writeln!(judge.to, "{setting}")?;
-        judge.to.flush()?;
-        Ok(Some(judge))
+        let Some(mut process) = PACKAGES.start(include_str!("pyjwt.py"))? else { return Ok(None) };
+        process.say([&json!({ "jwks": jwks, "issuer": issuer, "audience": audience, "leeway": leeway })])?;
+        Ok(Some(Self(process)))
     }
 
     /// Judges tokens, by the machine's clock: nothing where a token is good, else why it is not.
@@ -60,28 +36,9 @@ impl PyJwt {
     ///
     /// The process has ended.
     pub fn judge(&mut self, tokens: &[&str]) -> Result<Vec<Option<String>>> {
-        for token in tokens {
-            writeln!(self.to, "{}", json!(token))?;
-        }
-        self.to.flush()?;
-        let mut answers = Vec::with_capacity(tokens.len());
-        for _ in tokens {
-            let mut line = String::new();
-            self.from.read_line(&mut line)?;
-            match line.trim_end() {
-                "" => bail!("PyJWT's process has ended"),
-                "ok" => answers.push(None),
-                reason => answers.push(Some(reason.to_owned())),
-            }
-        }
-        Ok(answers)
-    }
-}
-
-impl Drop for PyJwt {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let questions: Vec<Value> = tokens.iter().map(|token| json!(token)).collect();
+        self.0.say(&questions)?;
+        let answer = || Ok(Some(self.0.hear()?).filter(|answer| answer != "ok"));
+        std::iter::repeat_with(answer).take(tokens.len()).collect()
     }
 }

@@ -2,13 +2,49 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::pypi::{cache_folder, interpreter_with_pip};
+
+/// A judge at work: a document a line in, an answer a line out.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Asks `questions`, all before the first answer is read.
+    pub(crate) fn say<'q>(&mut self, questions: impl IntoIterator<Item = &'q Value>) -> Result<()> {
+        for question in questions {
+            writeln!(self.to, "{question}")?;
+        }
+        Ok(self.to.flush()?)
+    }
+
+    /// The next answer.
+    pub(crate) fn hear(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.from.read_line(&mut line)? > 0, "the judge's process has ended");
+        line.truncate(line.trim_end().len());
+        Ok(line)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// A judge's packages.
 pub(crate) struct Packages {
@@ -23,6 +59,24 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
+    /// Runs `program` with them, after installing them once. `None`, with a line that says so, where
+    /// the environment asks to leave it out.
+    pub(crate) fn start(&self, program: &str) -> Result<Option<Process>> {
+        if self.are_skipped() {
+            return Ok(None);
+        }
+        let mut child = Command::new("python3")
+            .args(["-c", program])
+            .env("PYTHONPATH", self.installed()?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run `python3`")?;
+        let to = child.stdin.take().context("no standard input")?;
+        let from = BufReader::new(child.stdout.take().context("no standard output")?);
+        Ok(Some(Process { child, to, from }))
+    }
+
     /// Whether the environment asks to leave out what needs them; a line says so.
     pub(crate) fn are_skipped(&self) -> bool {
         let skipped = std::env::var_os(self.skip).is_some_and(|value| value == "1");

@@ -5,7 +5,10 @@ use core::fmt;
 
 use serde::Deserialize;
 
+mod claim;
 pub mod duration;
+
+pub use claim::ClaimNames;
 
 /// Why a configuration was refused: where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]

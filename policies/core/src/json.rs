@@ -151,7 +151,7 @@ impl<'a> Object<'a> {
     pub fn into_owned(self) -> Object<'static> {
         let owned =
             |(name, value): (Cow<'a, str>, Value<'a>)| (Cow::Owned(name.into_owned()), value.into_owned());
-        Object(self.0.into_iter().map(owned).collect())
+        Object(exactly(self.0.into_iter().map(owned).collect()))
     }
 
     /// Bytes on the heap, once nothing is borrowed; what an allocator adds to a text is rounded up.
@@ -175,6 +175,13 @@ impl<'a> Object<'a> {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Without the room that the parser left: collecting in place keeps it, and
+/// [`Object::heap_bytes`] does not count it.
+fn exactly<T>(mut items: Vec<T>) -> Vec<T> {
+    items.shrink_to_fit();
+    items
 }
 
 impl<'a> Value<'a> {
@@ -204,7 +211,9 @@ impl<'a> Value<'a> {
             Self::Bool(value) => Value::Bool(value),
             Self::Number(text) => Value::Number(Cow::Owned(text.into_owned())),
             Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
-            Self::Array(elements) => Value::Array(elements.into_iter().map(Value::into_owned).collect()),
+            Self::Array(elements) => {
+                Value::Array(exactly(elements.into_iter().map(Value::into_owned).collect()))
+            }
             Self::Object(object) => Value::Object(object.into_owned()),
         }
     }

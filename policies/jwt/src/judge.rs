@@ -59,6 +59,9 @@ impl Text<'_> {
     }
 }
 
+/// The memory, where there is one, and what it knew of the token.
+type Remembering<'m> = Option<(&'m dyn Memory, &'m Recalled)>;
+
 /// What a token says, as far as it could be read.
 struct Said<'s, R: Run> {
     header: Reached<&'s RawHeader<'s>, R>,
@@ -189,13 +192,13 @@ impl<'d> Judge<'d> {
             Ok(found)
         })?;
         let recalled = of(&found).ok().and_then(|(found, _)| Some(self.memory?.recall(found.token)));
-        let recalled = recalled.as_ref();
-        if let Some(read) = recalled.and_then(Recalled::read) {
+        let remembering = self.memory.zip(recalled.as_ref());
+        if let Some(read) = remembering.and_then(|(_, recalled)| recalled.read()) {
             // Form, header and claims passed when these bytes were read: see [`crate::verified`].
             let text =
                 found.map(|(found, _)| Text { token: found.token, payload: &read.payload, compact: None });
             let said = Said { header: Ok(&read.header), claims: Ok(&read.claims), text };
-            return Ok(self.judge_said(run, found, said, recalled)?.map(|(proven, _)| proven));
+            return Ok(self.judge_said(run, found, said, remembering)?.map(|(proven, _)| proven));
         }
         let compact =
             self.check(run, Check::Form, of(&found), |(found, _)| Ok(Compact::parse(found.token)?))?;
@@ -209,9 +212,9 @@ impl<'d> Judge<'d> {
             compact: Some(compact),
         });
         let said = Said { header: of(&header), claims: of(&claims), text };
-        let judged = self.judge_said(run, found, said, recalled)?;
+        let judged = self.judge_said(run, found, said, remembering)?;
         // Its second time: it may come a third one.
-        if let (Some(memory), Some(recalled), Ok((_, signer))) = (self.memory, recalled, &judged)
+        if let (Some((memory, recalled)), Ok((_, signer))) = (remembering, &judged)
             && recalled.is_known()
             && let (Ok(text), Ok(header), Ok(claims)) = (text, header, claims)
         {
@@ -228,7 +231,7 @@ impl<'d> Judge<'d> {
         run: &mut R,
         found: Reached<(Found<'d>, &'d Accepted), R>,
         Said { header, claims, text }: Said<'_, R>,
-        recalled: Option<&Recalled>,
+        remembering: Remembering<'_>,
     ) -> Ran<(Proven<'d>, [u8; 32]), R> {
         let issuer = self.check(run, Check::Issuer, both(claims, found), |(claims, (found, issuers))| {
             Ok(self.issuer(claims, issuers, found.location)?)
@@ -243,7 +246,7 @@ impl<'d> Judge<'d> {
             Ok(header.check_type(&issuer.types)?)
         })?;
         let header = both(header, algorithm).map(|(header, algorithm)| header.pointer(algorithm));
-        let key = self.signature(run, issuer, header, text, recalled)?;
+        let key = self.signature(run, issuer, header, text, remembering)?;
         let holds = self.claims(run, issuer, claims)?;
         let headers =
             both(both(claims, issuer), both(text, key)).map(|((claims, (_, issuer)), (text, key))| {
@@ -266,7 +269,7 @@ impl<'d> Judge<'d> {
         issuer: Reached<(usize, &'d Issuer), R>,
         header: Reached<Header<'_>, R>,
         text: Reached<Text<'_>, R>,
-        recalled: Option<&Recalled>,
+        remembering: Remembering<'_>,
     ) -> Ran<&'d JsonWebKey, R> {
         let pointed = both(issuer, header);
         let candidates = self.check(run, Check::Key, pointed, |((index, issuer), header)| {
@@ -282,7 +285,6 @@ impl<'d> Judge<'d> {
             Check::Signature,
             both(both(pointed, text), candidates),
             |((((index, issuer), header), text), candidates)| {
-                let remembering = self.memory.zip(recalled);
                 if let Some((memory, recalled)) = remembering
                     && let Some(key) = recalled.thumbprint().and_then(|own| candidates.with_thumbprint(own))
                 {

@@ -10,6 +10,8 @@ use alloc::{
     vec::Vec,
 };
 
+use portcullis_core::config::ClaimNames;
+
 use super::{ConfigError, raw, resolve::Resolved};
 use crate::{
     claims::ClaimPath,
@@ -59,7 +61,7 @@ pub(super) fn apply(path: &str, issuer: &mut raw::Issuer<'_>) -> Resolved<Vec<Co
         if departures.claim(claim, required)? || required {
             continue;
         }
-        issuer.required_claims.push(raw::Path(Vec::from([claim.to_string()])));
+        issuer.required_claims.push(ClaimNames(Vec::from([claim.to_string()])));
         if claim == "client_id" {
             // The others have their types from RFC 7519 in every token.
             conditions.push(Condition::Claim(ClaimPath(Vec::from([claim.to_string()])), Demand::Text));

@@ -2,6 +2,7 @@
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
+use portcullis_core::config::ClaimNames;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -105,7 +106,7 @@ pub(crate) struct Issuer<'a> {
     pub(crate) max_lifetime: Option<Span>,
     /// Claims that must be there; `null` is absent.
     #[serde(default)]
-    pub(crate) required_claims: Vec<Path>,
+    pub(crate) required_claims: Vec<ClaimNames>,
     /// Conditions on claims, all of which must hold. An absent claim is refused with 401, another
     /// value with 403.
     #[serde(default, borrow)]
@@ -338,51 +339,6 @@ pub(crate) enum San {
     Uri,
     /// A DNS name.
     Dns,
-}
-
-/// A required claim: `"name"` or `["outer", "inner"]`.
-#[derive(Debug)]
-pub(crate) struct Path(pub(crate) Vec<String>);
-
-impl<'de> Deserialize<'de> for Path {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PathVisitor;
-        impl<'de> serde::de::Visitor<'de> for PathVisitor {
-            type Value = Path;
-
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("a claim's name, or an array of the names on the way to it")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Path, E> {
-                Ok(Path(alloc::vec![name.into()]))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Path, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = seq.next_element()? {
-                    names.push(name);
-                }
-                Ok(Path(names))
-            }
-        }
-        deserializer.deserialize_any(PathVisitor)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for Path {
-    fn schema_name() -> alloc::borrow::Cow<'static, str> {
-        "ClaimPath".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A claim's name, or an array of the names on the way to it.",
-            "type": ["string", "array"],
-            "items": { "type": "string" },
-        })
-    }
 }
 
 /// Where tokens are. A request carries one; a second one is refused.

@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::{fmt, time::Duration};
 
-use portcullis_core::HeaderName;
+use portcullis_core::{HeaderName, config::ClaimNames};
 use portcullis_crypto::{Algorithm, KeyType};
 
 use super::{ConfigError, conditions, profile, raw, remote};
@@ -197,7 +197,7 @@ fn issuer(
         require_expiry,
         clock_skew,
         max_lifetime,
-        required: indexed(&at("required_claims"), required_claims, |path, raw::Path(names)| {
+        required: indexed(&at("required_claims"), required_claims, |path, ClaimNames(names)| {
             claim_path(path, names)
         })?,
         conditions: [of_profile, conditions::conditions(&at("claims"), claims, &[])?].concat(),

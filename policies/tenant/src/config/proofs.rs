@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use portcullis_core::ConfigError;
+use portcullis_core::{ConfigError, config::ClaimNames};
 
 use super::{Resolved, Warning, indexed, raw};
 use crate::{
@@ -104,7 +104,7 @@ fn token(
     membership: MembershipFrom,
 ) -> Resolved<TokenProof> {
     let at = |member: &str| format!("{path}.{member}");
-    let claim = |member: &str, claim: &Option<raw::Path>| {
+    let claim = |member: &str, claim: &Option<ClaimNames>| {
         claim.as_ref().map(|claim| claim_path(&at(member), claim)).transpose()
     };
     let own = [
@@ -220,7 +220,7 @@ fn memberships(path: &str, raw: &raw::Memberships) -> Resolved<Memberships> {
     })
 }
 
-fn claim_path(path: &str, raw::Path(names): &raw::Path) -> Resolved<ClaimPath> {
+fn claim_path(path: &str, ClaimNames(names): &ClaimNames) -> Resolved<ClaimPath> {
     let sound = !names.is_empty() && names.iter().all(|name| !name.is_empty());
     if sound {
         Ok(ClaimPath(names.clone()))

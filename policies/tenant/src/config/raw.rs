@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use portcullis_core::pattern::PathMatch;
+use portcullis_core::{config::ClaimNames, pattern::PathMatch};
 use serde::Deserialize;
 
 use crate::{Record, State};
@@ -183,13 +183,13 @@ pub(crate) struct Proof {
     /// Instead of `tenant` and `memberships`.
     pub(crate) preset: Option<Preset>,
     /// The claim with the caller, for the directory and the upstream. Default: `sub`.
-    pub(crate) subject: Option<Path>,
+    pub(crate) subject: Option<ClaimNames>,
     /// The claim with the tenant that the token is for.
-    pub(crate) tenant: Option<Path>,
+    pub(crate) tenant: Option<ClaimNames>,
     /// Which of a tenant's names the claims hold; `slug` needs a directory. Default: `id`.
     pub(crate) by: Option<By>,
     /// The claim with the caller's roles there: a text or an array of them. Default: none.
-    pub(crate) roles: Option<Path>,
+    pub(crate) roles: Option<ClaimNames>,
     /// Every tenant of the caller. Default: none.
     pub(crate) memberships: Option<Memberships>,
     /// Stands before the ids of this issuer: `partner` makes `acme` the tenant `partner.acme`.
@@ -228,13 +228,13 @@ pub(crate) enum Preset {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memberships {
     /// The claim.
-    pub(crate) claim: Path,
+    pub(crate) claim: ClaimNames,
     /// How it lists them.
     pub(crate) shape: Shape,
     /// In objects, where the id is.
-    pub(crate) id: Option<Path>,
+    pub(crate) id: Option<ClaimNames>,
     /// In objects, where the roles are.
-    pub(crate) roles: Option<Path>,
+    pub(crate) roles: Option<ClaimNames>,
 }
 
 /// How a claim lists tenants.
@@ -418,49 +418,4 @@ pub(crate) enum RefuseAs {
     NotFound,
     /// 403 `TENANT_FORBIDDEN`.
     Forbidden,
-}
-
-/// A claim: `"name"` or `["outer", "inner"]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Path(pub(crate) Vec<String>);
-
-impl<'de> Deserialize<'de> for Path {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PathVisitor;
-        impl<'de> serde::de::Visitor<'de> for PathVisitor {
-            type Value = Path;
-
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("a claim's name, or an array of the names on the way to it")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Path, E> {
-                Ok(Path(alloc::vec![name.into()]))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Path, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = seq.next_element()? {
-                    names.push(name);
-                }
-                Ok(Path(names))
-            }
-        }
-        deserializer.deserialize_any(PathVisitor)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for Path {
-    fn schema_name() -> alloc::borrow::Cow<'static, str> {
-        "ClaimPath".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A claim's name, or an array of the names on the way to it.",
-            "type": ["string", "array"],
-            "items": { "type": "string" },
-        })
-    }
 }
