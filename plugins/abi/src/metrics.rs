@@ -1,5 +1,7 @@
 //! Counters and gauges. A metric that the proxy does not take is lost, and nothing else.
 
+use std::cell::Cell;
+
 use crate::sys;
 
 /// `proxy_metric_type_t`.
@@ -35,6 +37,46 @@ impl Counter {
             // A lost count must not refuse a request.
             let _ = sys::increment_metric(id, amount.into());
         }
+    }
+}
+
+/// A number that only grows, and so often that requests do not wait until the proxy knows: it is told
+/// with [`Tally::tell`], and when the tally ends.
+#[derive(Debug)]
+pub struct Tally {
+    counter: Counter,
+    untold: Cell<u32>,
+}
+
+impl Tally {
+    /// The counter called `name`, made where it does not exist yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { counter: Counter::new(name), untold: Cell::new(0) }
+    }
+
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// `amount` more.
+    pub fn add(&self, amount: u32) {
+        self.untold.set(self.untold.get().saturating_add(amount));
+    }
+
+    /// Tells the proxy what came since the last time.
+    pub fn tell(&self) {
+        let untold = self.untold.take();
+        if untold > 0 {
+            self.counter.add(untold);
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

@@ -158,11 +158,11 @@ impl Enforcer {
         for (name, value) in permit.set() {
             http::set_header(Map::RequestHeaders, name, value)?;
         }
-        if !permit.identities().is_empty() {
+        if self.policy.publishes_claims() && !permit.identities().is_empty() {
             abi::set_property(PROPERTY, &permit.published())?;
         }
         match permit.reported() {
-            None => self.metrics.permitted.increment(),
+            None => self.metrics.permitted(),
             Some(denial) => {
                 self.metrics.reported(denial.code());
                 log::write(Level::Info, || format!("only reported: would be denied: {denial}"));

@@ -1,6 +1,6 @@
 //! Counters and gauges with stable names and a bounded number of labels.
 
-use portcullis_abi::metrics::{Counter, Gauge};
+use portcullis_abi::metrics::{Counter, Gauge, Tally};
 use portcullis_core::Code;
 use portcullis_jwt::{
     life::{self, Failure, Status},
@@ -9,10 +9,12 @@ use portcullis_jwt::{
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
-    pub(crate) permitted: Counter,
-    remembered: Counter,
-    verified: Counter,
-    forgotten: Counter,
+    permitted: Tally,
+    remembered: Tally,
+    verified: Tally,
+    forgotten: Tally,
+    /// Whether the host has a timer, which tells the tallies.
+    ticks: bool,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
     /// The same for what is only reported; empty where nothing is.
@@ -20,8 +22,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// `reports` where a rule only reports.
-    pub(crate) fn new(reports: bool) -> Self {
+    /// `reports` where a rule only reports, `ticks` where [`Metrics::tell`] is called by a timer.
+    pub(crate) fn new(reports: bool, ticks: bool) -> Self {
         let each = |outcome: &str| {
             let counter = |code: &Code| {
                 let label = code.as_str().to_ascii_lowercase();
@@ -30,10 +32,11 @@ impl Metrics {
             Code::ALL.iter().map(counter).collect()
         };
         Self {
-            permitted: Counter::new("portcullis.jwt.permitted"),
-            remembered: Counter::new("portcullis.jwt.signatures.remembered"),
-            verified: Counter::new("portcullis.jwt.signatures.verified"),
-            forgotten: Counter::new("portcullis.jwt.signatures.forgotten"),
+            permitted: Tally::new("portcullis.jwt.permitted"),
+            remembered: Tally::new("portcullis.jwt.signatures.remembered"),
+            verified: Tally::new("portcullis.jwt.signatures.verified"),
+            forgotten: Tally::new("portcullis.jwt.signatures.forgotten"),
+            ticks,
             denied: each("denied"),
             reported: if reports { each("reported") } else { Vec::new() },
         }
@@ -41,11 +44,22 @@ impl Metrics {
 
     pub(crate) fn signatures(&self, counts: Counts) {
         let Counts { remembered, verified, forgotten } = counts;
-        let counters =
-            [(self.remembered, remembered), (self.verified, verified), (self.forgotten, forgotten)];
-        // A host call each, and most of the time only one has something to say.
-        for (counter, amount) in counters.into_iter().filter(|(_, amount)| *amount > 0) {
-            counter.add(amount);
+        self.remembered.add(remembered);
+        self.verified.add(verified);
+        self.forgotten.add(forgotten);
+    }
+
+    pub(crate) fn permitted(&self) {
+        self.permitted.increment();
+        if !self.ticks {
+            self.tell();
+        }
+    }
+
+    /// Tells the proxy what was only added up.
+    pub(crate) fn tell(&self) {
+        for tally in [&self.permitted, &self.remembered, &self.verified, &self.forgotten] {
+            tally.tell();
         }
     }
 

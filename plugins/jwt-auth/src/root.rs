@@ -23,6 +23,8 @@ use crate::{
 
 /// How soon a request's need is acted upon. An idle tick costs a clock reading.
 const TICK: Duration = Duration::from_millis(20);
+/// How soon counters are told where no keys are fetched.
+const LONG_TICK: Duration = Duration::from_secs(1);
 
 /// How soon the next requests are woken, where more of them wait than one callback wakes.
 const HURRY: Duration = Duration::from_millis(1);
@@ -51,14 +53,16 @@ impl Root {
         let policy = Policy::from_json(&document).map_err(|error| error.to_string())?;
         let seed = Seed::draw();
         let room = seed.map_or(0, |_| policy.limits().verified_tokens_bytes);
-        if policy.remote_keys().next().is_some() && abi::set_tick_period(TICK).is_err() {
+        let fetches = policy.remote_keys().next().is_some();
+        let ticks = abi::set_tick_period(if fetches { TICK } else { LONG_TICK }).is_ok();
+        if fetches && !ticks {
             return Err("no timer, so no key set can be fetched".into());
         }
         Ok(Enforcer {
             verified: Verified::new(room, seed.unwrap_or_default()),
             keys: RefCell::new(KeyStore::new(&policy)),
             arithmetic: Arithmetic::probe(),
-            metrics: Metrics::new(policy.reports()),
+            metrics: Metrics::new(policy.reports(), ticks),
             resumed: RefCell::default(),
             policy,
         })
@@ -134,6 +138,9 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        if let Some(enforcer) = &self.enforcer {
+            enforcer.metrics.tell();
+        }
         self.drive(KeyStore::tick);
     }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use portcullis_abi::{
     log::{self, Level},
-    metrics::{Counter, Gauge},
+    metrics::{Counter, Gauge, Tally},
 };
 use portcullis_core::Code;
 use portcullis_tenant::{
@@ -16,7 +16,9 @@ use portcullis_tenant::{
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
-    pub(crate) permitted: Counter,
+    permitted: Tally,
+    /// Whether the host has a timer, which tells the tallies.
+    ticks: bool,
     pub(crate) switched: Counter,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
@@ -36,14 +38,14 @@ pub(crate) struct Metrics {
     pub(crate) headers_not_held: Counter,
     /// Requests within and beyond their tenant's quota; slots that were full; workers that were faster
     /// too often.
-    pub(crate) quota_admitted: Counter,
+    pub(crate) quota_admitted: Tally,
     pub(crate) quota_refused: Counter,
     pub(crate) quota_crowded: Counter,
     pub(crate) quota_contended: Counter,
     /// Buckets that are not full.
     pub(crate) quota_in_use: Gauge,
     /// Requests that got a place, or none; workers that were faster too often.
-    pub(crate) concurrency_admitted: Counter,
+    pub(crate) concurrency_admitted: Tally,
     pub(crate) concurrency_refused: Counter,
     pub(crate) concurrency_contended: Counter,
 }
@@ -55,7 +57,8 @@ struct Missing {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `ticks` where [`Metrics::tell`] is called by a timer.
+    pub(crate) fn new(ticks: bool) -> Self {
         let counter = |name: &str| Counter::new(&format!("portcullis.tenant.{name}"));
         let denied =
             |code: &Code| (*code, counter(&format!("denied.{}", code.as_str().to_ascii_lowercase())));
@@ -65,7 +68,8 @@ impl Metrics {
             told: Cell::new(false),
         };
         Self {
-            permitted: counter("permitted"),
+            permitted: Tally::new("portcullis.tenant.permitted"),
+            ticks,
             switched: counter("switched"),
             denied: Code::ALL.iter().map(denied).collect(),
             found: Finding::ALL
@@ -92,16 +96,30 @@ impl Metrics {
             scanned: counter("guard.scanned"),
             field_not_seen: counter("guard.field_not_seen"),
             headers_not_held: counter("guard.headers_not_held"),
-            quota_admitted: counter("quota.admitted"),
+            quota_admitted: Tally::new("portcullis.tenant.quota.admitted"),
             quota_refused: counter("quota.refused"),
             quota_crowded: counter("quota.crowded"),
             quota_contended: counter("quota.contended"),
             quota_in_use: Gauge::new("portcullis.tenant.quota.in_use"),
-            concurrency_admitted: counter("concurrency.admitted"),
+            concurrency_admitted: Tally::new("portcullis.tenant.concurrency.admitted"),
             concurrency_refused: counter("concurrency.refused"),
             concurrency_contended: counter("concurrency.contended"),
             others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
+        }
+    }
+
+    pub(crate) fn permitted(&self) {
+        self.permitted.increment();
+        if !self.ticks {
+            self.tell();
+        }
+    }
+
+    /// Tells the proxy what was only added up.
+    pub(crate) fn tell(&self) {
+        for tally in [&self.permitted, &self.quota_admitted, &self.concurrency_admitted] {
+            tally.tell();
         }
     }
 

@@ -50,13 +50,14 @@ impl Root {
                 "shadow mode: what is refused goes on; nobody is kept from anybody's data".into()
             });
         }
-        let tick = match (policy.guards_answers(), &fetched, policy.quotas(), policy.concurrency()) {
-            (true, ..) => Some(SHORT_TICK),
-            (_, Some(_), ..) => Some(TICK),
-            (_, _, None, None) => None,
-            _ => Some(LONG_TICK),
+        let limits = policy.quotas().is_some() || policy.concurrency().is_some();
+        let tick = match (policy.guards_answers(), &fetched) {
+            (true, _) => SHORT_TICK,
+            (false, Some(_)) => TICK,
+            (false, None) => LONG_TICK,
         };
-        if tick.is_some_and(|tick| abi::set_tick_period(tick).is_err()) {
+        let ticks = abi::set_tick_period(tick).is_ok();
+        if !ticks && (policy.guards_answers() || fetched.is_some() || limits) {
             let reason = "no timer, so no directory can be fetched, no answer ended, and nothing said of what is under way";
             return Err(reason.into());
         }
@@ -68,7 +69,7 @@ impl Root {
             concurrency,
             policy,
             fetched,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(ticks),
             audit,
             timed: Timed::default(),
             unseen: RefCell::default(),
@@ -86,7 +87,7 @@ impl Root {
 
 /// How soon another worker's edition is seen. An idle tick costs a clock reading and a small value.
 const TICK: Duration = Duration::from_millis(100);
-/// How often limits are looked after.
+/// How often limits are looked after, and counters told.
 const LONG_TICK: Duration = Duration::from_secs(1);
 /// How soon an answer ends of which a part has left.
 const SHORT_TICK: Duration = Duration::from_millis(20);
@@ -115,6 +116,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(enforcer) = &self.enforcer else { return };
+        enforcer.metrics.tell();
         if let Some(ledger) = &self.ledger {
             // Also where this configuration limits nothing: requests of the one before are under way.
             ledger.beat(enforcer.concurrency.as_ref().map_or(&[], |concurrency| &concurrency.gauges));

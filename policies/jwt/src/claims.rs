@@ -43,7 +43,7 @@ impl ClaimPath {
 }
 
 /// The claims of a token, with the times among them read once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Claims<'a> {
     all: Object<'a>,
     exp: Option<UnixTime>,

@@ -17,7 +17,7 @@ use crate::{
     request::Request,
     rules::{Accepted, Reading, Requirement, Rule},
     token::{Candidates, Compact, Header, RawHeader, Unverified, within},
-    verified::{Memory, Read, Recalled},
+    verified::{Known, Memory, Recalled},
 };
 
 /// One decision in the making.
@@ -193,12 +193,12 @@ impl<'d> Judge<'d> {
         })?;
         let recalled = of(&found).ok().and_then(|(found, _)| Some(self.memory?.recall(found.token)));
         let remembering = self.memory.zip(recalled.as_ref());
-        if let Some(read) = remembering.and_then(|(_, recalled)| recalled.read()) {
+        if let Some(known) = remembering.and_then(|(_, recalled)| recalled.known()) {
             // Form, header and claims passed when these bytes were read: see [`crate::verified`].
             let text =
-                found.map(|(found, _)| Text { token: found.token, payload: &read.payload, compact: None });
-            let said = Said { header: Ok(&read.header), claims: Ok(&read.claims), text };
-            return Ok(self.judge_said(run, found, said, remembering)?.map(|(proven, _)| proven));
+                found.map(|(found, _)| Text { token: found.token, payload: &known.payload, compact: None });
+            let said = Said { header: Ok(&known.header), claims: Ok(&known.claims), text };
+            return self.judge_said(run, found, said, remembering);
         }
         let compact =
             self.check(run, Check::Form, of(&found), |(found, _)| Ok(Compact::parse(found.token)?))?;
@@ -212,27 +212,17 @@ impl<'d> Judge<'d> {
             compact: Some(compact),
         });
         let said = Said { header: of(&header), claims: of(&claims), text };
-        let judged = self.judge_said(run, found, said, remembering)?;
-        // Its second time: it may come a third one.
-        if let (Some((memory, recalled)), Ok((_, signer))) = (remembering, &judged)
-            && recalled.is_known()
-            && let (Ok(text), Ok(header), Ok(claims)) = (text, header, claims)
-        {
-            let (header, claims) = (header.into_owned(), claims.into_owned());
-            memory.read(recalled, text.token, *signer, Read { header, claims, payload: text.payload.into() });
-        }
-        Ok(judged.map(|(proven, _)| proven))
+        self.judge_said(run, found, said, remembering)
     }
 
-    /// Everything about one token that is not a function of its bytes alone, and the thumbprint of the
-    /// key that verified it.
+    /// Everything about one token that is not a function of its bytes alone.
     fn judge_said<R: Run>(
         &self,
         run: &mut R,
         found: Reached<(Found<'d>, &'d Accepted), R>,
         Said { header, claims, text }: Said<'_, R>,
         remembering: Remembering<'_>,
-    ) -> Ran<(Proven<'d>, [u8; 32]), R> {
+    ) -> Ran<Proven<'d>, R> {
         let issuer = self.check(run, Check::Issuer, both(claims, found), |(claims, (found, issuers))| {
             Ok(self.issuer(claims, issuers, found.location)?)
         })?;
@@ -245,21 +235,28 @@ impl<'d> Judge<'d> {
         let typ = self.check(run, Check::Type, both(header, issuer), |(header, (_, issuer))| {
             Ok(header.check_type(&issuer.types)?)
         })?;
-        let header = both(header, algorithm).map(|(header, algorithm)| header.pointer(algorithm));
-        let key = self.signature(run, issuer, header, text, remembering)?;
+        let pointer = both(header, algorithm).map(|(header, algorithm)| header.pointer(algorithm));
+        let key = self.signature(run, issuer, pointer, text, remembering)?;
+        // Its second time: it may come a third one.
+        if let Some((memory, recalled)) = remembering
+            && recalled.comes_again()
+            && let Ok(((text, key), (header, claims))) = both(both(text, key), both(header, claims))
+        {
+            let known = Known {
+                thumbprint: key.key().thumbprint(),
+                header: header.clone().into_owned(),
+                claims: claims.clone().into_owned(),
+                payload: text.payload.into(),
+            };
+            memory.keep(recalled, text.token, known);
+        }
         let holds = self.claims(run, issuer, claims)?;
-        let headers =
-            both(both(claims, issuer), both(text, key)).map(|((claims, (_, issuer)), (text, key))| {
-                (issuer.forward.render(text.payload, claims.all()), key.key().thumbprint())
-            });
+        let headers = both(both(claims, issuer), both(text, key))
+            .map(|((claims, (_, issuer)), (text, _))| issuer.forward.render(text.payload, claims.all()));
         let token = both(both(headers, issuer), both(found, text));
-        Ok(extensions.and(typ).and(holds).and(token).map(
-            |(((headers, signer), (_, issuer)), ((found, _), text))| {
-                let proven =
-                    Proven { issuer, headers, location: found.location, payload: text.payload.into() };
-                (proven, signer)
-            },
-        ))
+        Ok(extensions.and(typ).and(holds).and(token).map(|((headers, (_, issuer)), ((found, _), text))| {
+            Proven { issuer, headers, location: found.location, payload: text.payload.into() }
+        }))
     }
 
     /// The key that verifies the signature.
@@ -286,7 +283,8 @@ impl<'d> Judge<'d> {
             both(both(pointed, text), candidates),
             |((((index, issuer), header), text), candidates)| {
                 if let Some((memory, recalled)) = remembering
-                    && let Some(key) = recalled.thumbprint().and_then(|own| candidates.with_thumbprint(own))
+                    && let Some(known) = recalled.known()
+                    && let Some(key) = candidates.with_thumbprint(&known.thumbprint)
                 {
                     memory.confirmed();
                     return Ok(key);
@@ -294,7 +292,7 @@ impl<'d> Judge<'d> {
                 let key = text.verify(candidates, header.algorithm, self.verifier)?;
                 let key = key.map_err(|why| refusal(index, issuer, header.kid, Some(why)))?;
                 if let Some((memory, recalled)) = remembering {
-                    memory.verified(recalled, text.token, key.key().thumbprint());
+                    memory.verified(recalled);
                 }
                 Ok(key)
             },

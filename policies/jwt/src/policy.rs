@@ -32,6 +32,7 @@ pub struct Policy {
     pub(crate) rules: Rules,
     pub(crate) realm: Option<String>,
     pub(crate) bypass_cors_preflight: bool,
+    pub(crate) publish_claims: bool,
     pub(crate) compares_peer: bool,
     pub(crate) limits: Limits,
     pub(crate) owned: Vec<HeaderName>,
@@ -140,6 +141,12 @@ impl Policy {
     #[must_use]
     pub const fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Whether what a permit publishes is for later filters.
+    #[must_use]
+    pub const fn publishes_claims(&self) -> bool {
+        self.publish_claims
     }
 
     /// Whether a claim is compared with the client's certificate, so that [`Request::with_peer`] is

@@ -188,7 +188,7 @@ pub(crate) struct Header<'h> {
 }
 
 /// What the header says before the issuer is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RawHeader<'h> {
     alg: Cow<'h, str>,
     kid: Option<Cow<'h, str>>,

@@ -10,13 +10,13 @@
 //! # What holds
 //!
 //! - A token is found by a keyed hash and believed only where every byte is the same.
-//! - Only tokens that were verified are remembered. Those that nobody signed take no room and push
-//!   nothing out.
+//! - Only tokens that were verified twice are remembered. Of a token's first time no more is left than
+//!   its hash, so tokens that come once cost no copies and push nothing out, and those that nobody
+//!   signed leave nothing at all.
 //! - The bytes are bounded. There are two generations: where the young one is full it becomes the
 //!   old one, and what comes again is taken over from there; the rest is forgotten together.
-//! - What a token says is kept from its second time on: a token that comes once costs no copies.
 
-use alloc::{boxed::Box, collections::BTreeMap, rc::Rc};
+use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec};
 use core::{cell::RefCell, fmt, hash::BuildHasher, mem};
 
 use portcullis_core::bytes::equal;
@@ -26,6 +26,10 @@ use crate::{claims::Claims, token::RawHeader};
 /// What an entry costs beside its text: its place in the map, the thumbprint, the allocations.
 const OVERHEAD: usize = 160;
 
+/// For how many bytes of the memory one hash of a token that came once has a place: twice as many
+/// places as there may be tokens.
+const BYTES_FOR_A_HASH: usize = 512;
+
 /// How much of a token's end is hashed, which is of its signature: no signer makes two that end alike.
 const HASHED: usize = 32;
 
@@ -34,6 +38,7 @@ pub struct Verified<S> {
     hasher: S,
     limit: usize,
     kept: RefCell<Kept>,
+    once: RefCell<Once>,
 }
 
 /// What happened since it was last asked for.
@@ -51,12 +56,12 @@ pub struct Counts {
 pub(crate) trait Memory {
     /// What is known of `token`.
     fn recall(&self, token: &[u8]) -> Recalled;
-    /// The key that verified `token` before is still the one to ask.
+    /// The key that verified the token before is still the one to ask.
     fn confirmed(&self);
-    /// The key with this thumbprint verified `token`, of which `recalled` was known.
-    fn verified(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32]);
-    /// The same, and this is what `token` says.
-    fn read(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32], read: Read);
+    /// The signature of the token of which `recalled` was known was verified by arithmetic.
+    fn verified(&self, recalled: &Recalled);
+    /// This is known of `token` from now on.
+    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known);
 }
 
 /// What a memory answers about a token.
@@ -64,38 +69,52 @@ pub(crate) trait Memory {
 pub(crate) struct Recalled {
     /// Where the token is, or would be.
     hash: u64,
+    came_once: bool,
     known: Option<Rc<Known>>,
 }
 
 impl Recalled {
-    /// Whether the token was verified before.
-    pub(crate) const fn is_known(&self) -> bool {
-        self.known.is_some()
+    /// What is known of the token.
+    pub(crate) fn known(&self) -> Option<&Known> {
+        self.known.as_deref()
     }
 
+    /// Whether the token came before, and nothing more is known of it.
+    pub(crate) const fn comes_again(&self) -> bool {
+        self.came_once && self.known.is_none()
+    }
+}
+
+/// What a verified token says, a function of its bytes alone, and who signed it.
+#[derive(Debug)]
+pub(crate) struct Known {
     /// Of the key that verified it (RFC 7638).
-    pub(crate) fn thumbprint(&self) -> Option<&[u8; 32]> {
-        self.known.as_ref().map(|known| &known.thumbprint)
-    }
-
-    /// What it says, where that was worth keeping.
-    pub(crate) fn read(&self) -> Option<&Read> {
-        self.known.as_ref()?.read.as_ref()
-    }
-}
-
-#[derive(Debug)]
-struct Known {
-    thumbprint: [u8; 32],
-    read: Option<Read>,
-}
-
-/// What a token says: a function of its bytes alone.
-#[derive(Debug)]
-pub(crate) struct Read {
+    pub(crate) thumbprint: [u8; 32],
     pub(crate) header: RawHeader<'static>,
     pub(crate) claims: Claims<'static>,
     pub(crate) payload: Box<[u8]>,
+}
+
+/// Hashes of tokens that were verified once. Each has one place, which the next one with that place
+/// takes over.
+#[derive(Default)]
+struct Once(Box<[u64]>);
+
+impl Once {
+    fn place(&self, hash: u64) -> Option<usize> {
+        let scaled = (hash >> 32).checked_mul(u64::try_from(self.0.len()).ok()?)?;
+        usize::try_from(scaled >> 32).ok()
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        self.place(hash).and_then(|place| self.0.get(place)) == Some(&hash)
+    }
+
+    fn put(&mut self, hash: u64) {
+        if let Some(place) = self.place(hash).and_then(|place| self.0.get_mut(place)) {
+            *place = hash;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -126,14 +145,15 @@ impl<S> Verified<S> {
     /// An empty memory of at most `limit` bytes; with 0 nothing is remembered.
     #[must_use]
     pub fn new(limit: usize, hasher: S) -> Self {
-        Self { hasher, limit, kept: RefCell::default() }
+        let once = vec![0; limit / BYTES_FOR_A_HASH].into_boxed_slice();
+        Self { hasher, limit, kept: RefCell::default(), once: RefCell::new(Once(once)) }
     }
 
     /// The bytes that are in use.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let kept = self.kept.borrow();
-        kept.young.bytes.saturating_add(kept.old.bytes)
+        self.hashes().saturating_add(kept.young.bytes).saturating_add(kept.old.bytes)
     }
 
     /// What happened since the last call.
@@ -146,9 +166,14 @@ impl<S> Verified<S> {
         self.limit > 0
     }
 
+    /// The bytes of the hashes.
+    const fn hashes(&self) -> usize {
+        (self.limit / BYTES_FOR_A_HASH).saturating_mul(size_of::<u64>())
+    }
+
     /// What each generation may have.
     const fn room(&self) -> usize {
-        self.limit / 2
+        self.limit.saturating_sub(self.hashes()) / 2
     }
 }
 
@@ -157,22 +182,16 @@ impl<S: BuildHasher> Verified<S> {
         // A good signature is as good as random, and another text has another one.
         self.hasher.hash_one(token.last_chunk::<HASHED>().map_or(token, <[u8; HASHED]>::as_slice))
     }
-
-    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known) {
-        if self.is_on() {
-            let entry = Entry { token: token.into(), known: Rc::new(known) };
-            self.kept.borrow_mut().add(recalled.hash, entry, self.room());
-        }
-    }
 }
 
 impl<S: BuildHasher> Memory for Verified<S> {
     fn recall(&self, token: &[u8]) -> Recalled {
         if !self.is_on() {
-            return Recalled { hash: 0, known: None };
+            return Recalled { hash: 0, came_once: false, known: None };
         }
         let hash = self.hash(token);
-        Recalled { hash, known: self.kept.borrow_mut().find(hash, token, self.room()) }
+        let known = self.kept.borrow_mut().find(hash, token, self.room());
+        Recalled { hash, came_once: self.once.borrow().has(hash), known }
     }
 
     fn confirmed(&self) {
@@ -180,16 +199,21 @@ impl<S: BuildHasher> Memory for Verified<S> {
         counts.remembered = counts.remembered.saturating_add(1);
     }
 
-    fn verified(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32]) {
-        {
-            let counts = &mut self.kept.borrow_mut().counts;
-            counts.verified = counts.verified.saturating_add(1);
+    fn verified(&self, recalled: &Recalled) {
+        let mut kept = self.kept.borrow_mut();
+        kept.counts.verified = kept.counts.verified.saturating_add(1);
+        if recalled.known.is_some() {
+            // By another key than the one that is known.
+            let _outdated = kept.young.remove(recalled.hash);
         }
-        self.keep(recalled, token, Known { thumbprint, read: None });
+        self.once.borrow_mut().put(recalled.hash);
     }
 
-    fn read(&self, recalled: &Recalled, token: &[u8], thumbprint: [u8; 32], read: Read) {
-        self.keep(recalled, token, Known { thumbprint, read: Some(read) });
+    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known) {
+        if self.is_on() {
+            let entry = Entry { token: token.into(), known: Rc::new(known) };
+            self.kept.borrow_mut().add(recalled.hash, entry, self.room());
+        }
     }
 }
 
@@ -236,12 +260,11 @@ impl Generation {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        let read = self.known.read.as_ref().map_or(0, Read::heap_bytes);
-        self.token.len().saturating_add(read).saturating_add(OVERHEAD)
+        self.token.len().saturating_add(self.known.heap_bytes()).saturating_add(OVERHEAD)
     }
 }
 
-impl Read {
+impl Known {
     fn heap_bytes(&self) -> usize {
         let parsed = self.claims.all().heap_bytes().saturating_add(self.header.heap_bytes());
         size_of::<Self>().saturating_add(parsed).saturating_add(self.payload.len())

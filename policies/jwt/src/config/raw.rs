@@ -30,6 +30,14 @@ pub(crate) struct Config<'a> {
     /// `false`.
     #[serde(default)]
     pub(crate) bypass_cors_preflight: bool,
+    /// Later filters, tenant-guard among them, and access logs find the verified claims as the
+    /// property `portcullis_jwt`. Default: `true`.
+    #[serde(default = "yes")]
+    pub(crate) publish_claims: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What requests may cost. Each member has a default.

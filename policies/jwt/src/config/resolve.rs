@@ -50,7 +50,7 @@ impl fmt::Display for Warning {
 }
 
 pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
-    let raw::Config { issuers, rules, limits, realm, bypass_cors_preflight } = config;
+    let raw::Config { issuers, rules, limits, realm, bypass_cors_preflight, publish_claims } = config;
     let mut warnings = Vec::new();
     let limits = resolve_limits(&limits)?;
     let issuers: Vec<Issuer> =
@@ -85,6 +85,7 @@ pub(crate) fn policy(config: raw::Config<'_>) -> Resolved<Policy> {
         realm: realm.map(|realm| resolve_realm(&realm)).transpose()?,
         by_identifier,
         bypass_cors_preflight,
+        publish_claims,
         issuers,
         owned,
         warnings,
