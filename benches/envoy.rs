@@ -13,7 +13,7 @@ use clap::Parser;
 use portcullis_benches::arena::{Arena, Contender, Load};
 use portcullis_benches::arithmetic::{self, Cost};
 use portcullis_benches::report::Spread;
-use portcullis_benches::{guard, load, modules, prices, tenants, tokens};
+use portcullis_benches::{chart, guard, load, modules, prices, tenants, tokens};
 use portcullis_host_tests::envoy::{self, config};
 use portcullis_issuer::{SigningKey, jwk_set};
 use serde_json::{Value, json};
@@ -64,6 +64,9 @@ struct Options {
     /// One more build of it, beside the other in the same rounds
     #[arg(long, value_name = "FILE")]
     beside: Option<PathBuf>,
+    /// Draw the comparison, as an SVG
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -104,6 +107,10 @@ fn main() -> Result<()> {
     });
     fs::write(&path, format!("{document:#}\n"))?;
     println!("written: {}", path.display());
+    if let Some(path) = &options.chart {
+        fs::write(path, chart::picture(&results, OURS))?;
+        println!("written: {}", path.display());
+    }
     Ok(())
 }
 

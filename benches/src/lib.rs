@@ -6,6 +6,7 @@
 
 pub mod arena;
 pub mod arithmetic;
+pub mod chart;
 pub mod guard;
 pub mod load;
 pub mod modules;

@@ -123,6 +123,12 @@ impl Policy {
         self.hygiene.told(headers)
     }
 
+    /// Whether upstreams get a signed context, so that [`Policy::signed`] is worth asking.
+    #[must_use]
+    pub const fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
     /// The signed context for a request that may go on with `permit`, where one is configured.
     #[must_use]
     pub fn signed(
