@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use portcullis_benches::arena::{Arena, Contender, Load};
+use portcullis_benches::arena::{Arena, Contender, Load, WARM_UP};
 use portcullis_benches::arithmetic::{self, Cost};
 use portcullis_benches::report::Spread;
 use portcullis_benches::{chart, guard, load, modules, prices, tenants, tokens};
@@ -26,6 +26,9 @@ const NATIVE_PUBLISHED: &str = "jwt_authn, claims published";
 const OURS: &str = "jwt-auth";
 const OURS_PUBLISHED: &str = "jwt-auth, claims published";
 const BESIDE: &str = "jwt-auth, the build beside";
+/// The bytes of the memory of verified tokens: the default, and the most that there may be.
+const REMEMBERED: usize = 8 << 20;
+const MOST_REMEMBERED: usize = 1 << 30;
 
 /// CPU time a request in the real Envoy.
 #[derive(Debug, Parser)]
@@ -42,6 +45,9 @@ struct Options {
     /// Only who is calling and whose data it is: jwt-auth with tenant-guard beside jwt_authn with rbac
     #[arg(long)]
     tenants: bool,
+    /// Only so many tokens that come again and again in turn, with caches in which they all have room
+    #[arg(long, value_name = "TOKENS")]
+    live: Option<usize>,
     /// Only what it costs to look at answers, beside no guard
     #[arg(long)]
     guard: bool,
@@ -79,7 +85,7 @@ fn main() -> Result<()> {
         options.requests = options.requests.min(300);
     }
     ensure!(options.rounds > 0 && options.requests > 0, "there must be a round and a request");
-    let load = Load { rounds: options.rounds, requests: options.requests };
+    let load = Load { warm_up: WARM_UP, rounds: options.rounds, requests: options.requests };
     let binary = envoy::binary()?;
     let folder = tempfile::tempdir()?;
     let mut results = Vec::new();
@@ -89,6 +95,10 @@ fn main() -> Result<()> {
         results.push(guard::measure(&binary, folder.path(), load.rounds)?);
     } else if options.arithmetic {
         results.extend(own_arithmetic(&binary, folder.path(), &options, load)?);
+    } else if let Some(count) = options.live {
+        for algorithm in &options.algorithms {
+            results.push(live(&binary, folder.path(), (algorithm, count), &options, load)?);
+        }
     } else if options.tenants {
         for algorithm in &options.algorithms {
             results.extend(tenants(&binary, folder.path(), algorithm, load)?);
@@ -140,6 +150,42 @@ fn algorithm_by_algorithm(
     Ok(results)
 }
 
+/// `count` tokens that come again and again.
+fn live(
+    binary: &Path,
+    folder: &Path,
+    (algorithm, count): (&str, usize),
+    options: &Options,
+    load: Load,
+) -> Result<Value> {
+    let key = tokens::key(algorithm)?;
+    eprintln!("minting {count} {algorithm} tokens");
+    let tokens = tokens::mint(&key, count)?;
+    let module = module(folder, options)?;
+    let arena = Arena::start(
+        binary,
+        vec![
+            Contender::new(NONE, None),
+            Contender::new(NOTHING, [nothing(folder)?]),
+            Contender::new(
+                NATIVE_CACHE,
+                [native(&key, json!({"jwt_cache_config": {"jwt_cache_size": count}}))],
+            ),
+            Contender::new(OURS, [ours("jwt-auth", &module, &key, false, MOST_REMEMBERED)]),
+        ],
+    )?;
+    let good = tokens.first().context("no tokens were minted")?;
+    arena.check(&tokens::forged(good), |name| if [NONE, NOTHING].contains(&name) { 200 } else { 401 })?;
+    // Twice until a token is remembered, and once until its memory has moved on.
+    let load = Load { warm_up: count.saturating_mul(3).max(load.warm_up), ..load };
+    let requests: Vec<_> =
+        tokens.iter().map(|token| load::request(token)).cycle().take(load.total()).collect();
+    let title = format!("{algorithm}, {count} tokens in turn");
+    let comparison = arena.compare(title, NATIVE_CACHE, &requests, load)?;
+    println!("{}", comparison.to_markdown());
+    Ok(comparison.to_json())
+}
+
 fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<Contender>> {
     let mut contenders = vec![
         Contender::new(NONE, None),
@@ -147,11 +193,11 @@ fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<
         Contender::new(NATIVE, [native(key, json!({}))]),
         Contender::new(NATIVE_PUBLISHED, [native(key, json!({"payload_in_metadata": "payload"}))]),
         Contender::new(NATIVE_CACHE, [native(key, json!({"jwt_cache_config": {"jwt_cache_size": 1000}}))]),
-        Contender::new(OURS, [ours("jwt-auth", &module(folder, options)?, key, false)]),
-        Contender::new(OURS_PUBLISHED, [ours("published", &module(folder, options)?, key, true)]),
+        Contender::new(OURS, [ours("jwt-auth", &module(folder, options)?, key, false, REMEMBERED)]),
+        Contender::new(OURS_PUBLISHED, [ours("published", &module(folder, options)?, key, true, REMEMBERED)]),
     ];
     if let Some(module) = &options.beside {
-        contenders.push(Contender::new(BESIDE, [ours("beside", &existing(module)?, key, false)]));
+        contenders.push(Contender::new(BESIDE, [ours("beside", &existing(module)?, key, false, REMEMBERED)]));
     }
     if !options.only.is_empty() {
         contenders
@@ -180,8 +226,11 @@ fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<
             Contender::new(tenants::NATIVE, [tenants::jwt_authn(&key, false), tenants::rbac()]),
             Contender::new(tenants::NATIVE_CACHE, [tenants::jwt_authn(&key, true), tenants::rbac()]),
             Contender::new(tenants::BESIDE, [tenants::jwt_authn(&key, true), behind_native]),
-            Contender::new(OURS, [ours("jwt-auth", &jwt_auth, &key, true)]),
-            Contender::new(tenants::OURS, [ours("jwt-auth-before", &jwt_auth, &key, true), behind_ours]),
+            Contender::new(OURS, [ours("jwt-auth", &jwt_auth, &key, true, REMEMBERED)]),
+            Contender::new(
+                tenants::OURS,
+                [ours("jwt-auth-before", &jwt_auth, &key, true, REMEMBERED), behind_ours],
+            ),
         ],
     )?;
     let good = tokens.first().context("no tokens were minted")?;
@@ -292,8 +341,9 @@ fn native(key: &SigningKey, more: Value) -> Value {
 }
 
 /// jwt-auth in a VM of its own, called `name`: a token that another one has seen is news to it.
-fn ours(name: &str, module: &Path, key: &SigningKey, publishes: bool) -> Value {
+fn ours(name: &str, module: &Path, key: &SigningKey, publishes: bool, remembers: usize) -> Value {
     let mut configuration = tokens::jwt_auth(key);
     configuration["publish_claims"] = json!(publishes);
+    configuration["limits"] = json!({"verified_tokens_bytes": remembers});
     config::wasm(name, module, &configuration)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::load;
 use crate::report::{Comparison, Series};
 
-/// Requests that bring each listener up to speed before the first round.
+/// Requests that bring a listener up to speed.
 pub const WARM_UP: usize = 1000;
 
 /// What is measured: a name and the HTTP filters of its listener.
@@ -33,6 +33,8 @@ impl Contender {
 /// How much is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
+    /// Requests to each listener before the first round.
+    pub warm_up: usize,
     /// Rounds; the medians are over these.
     pub rounds: usize,
     /// Requests to each listener in a round.
@@ -43,7 +45,7 @@ impl Load {
     /// Requests to each listener in all, with those of the warm-up.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.rounds.saturating_mul(self.requests).saturating_add(WARM_UP)
+        self.rounds.saturating_mul(self.requests).saturating_add(self.warm_up)
     }
 }
 
@@ -114,7 +116,7 @@ impl Arena {
         requests: &[Vec<u8>],
         load: Load,
     ) -> Result<Comparison> {
-        let (warm_up, measured) = requests.split_at(WARM_UP.min(requests.len()));
+        let (warm_up, measured) = requests.split_at(load.warm_up.min(requests.len()));
         for name in &self.names {
             load::cpu_per_request(&self.envoy, name, warm_up)?;
         }

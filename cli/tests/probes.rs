@@ -273,8 +273,7 @@ fn behind_a_gateway_what_the_guard_stops_is_no_leak() {
         tenants[tenant] =
             json!({"token": {"file": file}, "headers": headers, "parameters": {"order": order}});
     }
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let gateway = |release: &str| {
         let guard = json!({
             "sources": [{"header": "x-tenant-id", "by": "id"}],

@@ -194,8 +194,7 @@ fn main() -> Result<()> {
     let binary = envoy::binary()?;
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let folder = tempfile::tempdir()?;
     let (first, second) = (
         portcullis_modules::JWT_AUTH.write_to(folder.path())?,

@@ -100,8 +100,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn start(binary: &Path, site: &Site, setup: &Setup, folder: &Path) -> Result<Envoy> {
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let (first, second) =
         (portcullis_modules::JWT_AUTH.write_to(folder)?, portcullis_modules::TENANT_GUARD.write_to(folder)?);
     let mut bootstrap = Bootstrap::new().cluster("tenants", site.address());

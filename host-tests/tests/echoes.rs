@@ -113,8 +113,7 @@ fn every_language_says_whom_it_answered() -> Result<()> {
 
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let guard = json!({
         "sources": [{"header": "x-tenant-id", "by": "id"}],
         "proofs": [{"name": "main", "jwt_auth": "main", "tenant": "org_id"}],

@@ -95,8 +95,7 @@ impl Stage {
         let issuer = Endpoint::start(Answer::json(&jwk_set([setup.keys.ec.jwk()])))?;
         let site = Site::start()?;
         let folder = tempfile::tempdir()?;
-        let mut jwt_auth = setup.jwt_auth_config();
-        jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+        let mut jwt_auth = setup.jwt_auth_everywhere();
         jwt_auth["issuers"][0]["jwks"] = json!({"remote": {
             "uri": format!("http://{}/jwks", issuer.address()), "cluster": "idp", "allow_insecure_http": true,
         }});

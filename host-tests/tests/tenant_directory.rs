@@ -66,8 +66,7 @@ fn publish(site: &Site, pack: &Pack) {
 }
 
 fn gateway(binary: &Path, site: &Site, setup: &Setup, folder: &Path) -> Result<Envoy> {
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let tenant_guard = json!({
         "directory": {"fetched": {
             "cluster": "tenants", "uri": format!("http://{}/live/manifest.json", site.address()),

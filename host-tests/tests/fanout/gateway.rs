@@ -34,8 +34,7 @@ impl Gateway {
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
         let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
         let folder = tempfile::tempdir()?;
-        let mut jwt_auth = setup.jwt_auth_config();
-        jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+        let jwt_auth = setup.jwt_auth_everywhere();
         let tenant_guard = json!({
             "sources": [{"header": "x-scope-orgid", "use": "required"}],
             "proofs": [{"name": "main", "jwt_auth": "main", "tenant": "tenant_id"}],

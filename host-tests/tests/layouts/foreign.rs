@@ -28,8 +28,7 @@ impl Stage {
 
     /// A worker that starts now, as those of the new version do during a roll-out.
     fn worker(&self) -> Result<Worker> {
-        let mut configuration = self.setup.jwt_auth_config();
-        configuration["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+        let mut configuration = self.setup.jwt_auth_everywhere();
         configuration["issuers"][0]["jwks"] = json!({"remote": {
             "uri": "http://idp/jwks", "cluster": "idp", "allow_insecure_http": true,
         }});

@@ -41,8 +41,7 @@ fn scene_before(binary: &Path, upstream: Endpoint, address: SocketAddr) -> Resul
     let folder = tempfile::tempdir()?;
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let (first, second) = (
         portcullis_modules::JWT_AUTH.write_to(folder.path())?,
         portcullis_modules::TENANT_GUARD.write_to(folder.path())?,

@@ -262,8 +262,7 @@ fn ask(address: SocketAddr, path: &str, token: &str) -> Result<(u16, u64, bool)>
 fn start(binary: &Path, folder: &Path, upstream: SocketAddr) -> Result<(Envoy, String)> {
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
     let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
-    let mut jwt_auth = setup.jwt_auth_config();
-    jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+    let jwt_auth = setup.jwt_auth_everywhere();
     let (first, second) =
         (portcullis_modules::JWT_AUTH.write_to(folder)?, portcullis_modules::TENANT_GUARD.write_to(folder)?);
     let listener = Listener::new("gateway").filter(wasm("jwt-auth", &first, &jwt_auth)).filter(wasm_holding(

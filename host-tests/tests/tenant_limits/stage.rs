@@ -58,8 +58,7 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
         let setup = Setup::new(&Seed::new([9; 32]), "https://login.example.com", "api", now)?;
-        let mut jwt_auth = setup.jwt_auth_config();
-        jwt_auth["rules"] = json!([{"path": {"prefix": "/"}, "require": {"any": ["main"]}}]);
+        let mut jwt_auth = setup.jwt_auth_everywhere();
         // Its memory fills while others are measured.
         jwt_auth["limits"] = json!({"verified_tokens_bytes": 1 << 20});
         let jwt_module = portcullis_modules::JWT_AUTH.write_to(folder.path())?;

@@ -167,6 +167,14 @@ impl Setup {
         }
     }
 
+    /// As [`Setup::jwt_auth_config`], with one rule: a token on every path.
+    #[must_use]
+    pub fn jwt_auth_everywhere(&self) -> Value {
+        let mut configuration = self.jwt_auth_config();
+        configuration["rules"] = json!([{ "path": { "prefix": "/" }, "require": { "any": ["main"] } }]);
+        configuration
+    }
+
     /// A jwt-auth configuration that enforces this setup, with the key set inline.
     #[must_use]
     pub fn jwt_auth_config(&self) -> Value {

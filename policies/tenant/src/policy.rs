@@ -15,9 +15,9 @@ use crate::{
     directory::{Directory, Nothing},
     firewall::Firewall,
     hygiene::Hygiene,
-    outcome::{Outcome, Trace, Verdict},
+    outcome::{Outcome, Proven, Trace, Verdict},
     proof::{Evidence, Proof},
-    quota::{Charge, Quotas},
+    quota::{Charge, Quotas, config::Weight},
     route::Routes,
     scope::Scope,
     source::Source,
@@ -133,11 +133,17 @@ impl Policy {
     /// tenant that is served, takes anything. `key` is a secret that all workers share.
     #[must_use]
     pub fn charge(&self, outcome: &Outcome, key: &[u8; 16]) -> Option<Charge> {
-        let Verdict::Permit(permit) = &outcome.verdict else { return None };
-        let weight = outcome.trace.route.and_then(|index| self.routes.0.get(index)?.quota.as_ref());
+        let (tenant, weight) = self.weighed(outcome)?;
         let class = weight.and_then(|weight| weight.class.as_deref()).unwrap_or_default();
         let cost = weight.map_or(1, |weight| weight.cost);
-        Some(self.quotas.as_ref()?.charge(permit.tenant()?, class, cost, key))
+        Some(self.quotas.as_ref()?.charge(tenant, class, cost, key))
+    }
+
+    /// The proven tenant of a request with this outcome, and what its route says of limits.
+    fn weighed<'o>(&'o self, outcome: &'o Outcome) -> Option<(&'o Proven, Option<&'o Weight>)> {
+        let Verdict::Permit(permit) = &outcome.verdict else { return None };
+        let route = outcome.trace.route.and_then(|index| self.routes.0.get(index));
+        Some((permit.tenant()?, route.and_then(|route| route.quota.as_ref())))
     }
 
     /// How many requests may be under way, where that is limited.
@@ -150,10 +156,9 @@ impl Policy {
     /// workers share.
     #[must_use]
     pub fn claim(&self, outcome: &Outcome, key: &[u8; 16]) -> Option<Claim> {
-        let Verdict::Permit(permit) = &outcome.verdict else { return None };
-        let weight = outcome.trace.route.and_then(|index| self.routes.0.get(index)?.quota.as_ref());
+        let (tenant, weight) = self.weighed(outcome)?;
         let class = weight.and_then(|weight| weight.class.as_deref());
-        self.concurrency.as_ref()?.claim(permit.tenant()?, class, key)
+        self.concurrency.as_ref()?.claim(tenant, class, key)
     }
 
     /// Headers of `request` that only this policy may set, as the client spelled them: a permit
