@@ -252,26 +252,39 @@ fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<
     Ok(results)
 }
 
-/// What single host calls cost: modules that make one of them many times a request.
+/// What single host calls cost: modules that make one of them many times a request, and modules that
+/// make one more than the one before, each once.
 fn prices(binary: &Path, folder: &Path, load: Load) -> Result<Value> {
-    let priced = prices::modules()?;
+    let (often, steps) = (prices::modules()?, prices::steps()?);
     let mut contenders = vec![Contender::new(NONE, None), Contender::new(NOTHING, [nothing(folder)?])];
-    for (place, module) in priced.iter().enumerate() {
-        let path = folder.join(format!("price-{place}.wasm"));
-        fs::write(&path, &module.wasm)?;
-        contenders.push(Contender::new(module.name, [config::wasm(&place.to_string(), &path, &json!({}))]));
+    let listener = |kind: &str, place: usize| format!("{kind}-{place}");
+    for (kind, modules) in [("often", &often), ("step", &steps)] {
+        for (place, module) in modules.iter().enumerate() {
+            let name = listener(kind, place);
+            let path = folder.join(format!("{name}.wasm"));
+            fs::write(&path, &module.wasm)?;
+            contenders.push(Contender::new(&name, [config::wasm(&name, &path, &json!({}))]));
+        }
     }
     let arena = Arena::start(binary, contenders)?;
     let key = tokens::key("RS256")?;
     let token = tokens::mint(&key, 1)?.pop().context("no token was minted")?;
     let requests = vec![load::request(&token); load.total()];
     let comparison = arena.compare("host calls", NOTHING, &requests, load)?;
-    let nothing = comparison.added(NOTHING);
-    println!("| one call | µs |\n|---|--:|");
-    for module in &priced {
-        let once = |(own, nothing): (&f64, &f64)| (own - nothing) / module.times as f64;
-        let each: Vec<_> = comparison.added(module.name).iter().zip(&nothing).map(once).collect();
-        println!("| {} | {} |", module.name, Spread::of(&each));
+    let more = |name: &str, than: &str, times: usize| {
+        let (own, other) = (comparison.added(name), comparison.added(than));
+        let each: Vec<_> = own.iter().zip(&other).map(|(own, other)| (own - other) / times as f64).collect();
+        Spread::of(&each)
+    };
+    println!("| one call, of many in a request | µs |\n|---|--:|");
+    for (place, module) in often.iter().enumerate() {
+        println!("| {} | {} |", module.name, more(&listener("often", place), NOTHING, module.times));
+    }
+    println!("\n| one call after the other | all so far, µs | this one |\n|---|--:|--:|");
+    for (place, module) in steps.iter().enumerate() {
+        let (own, before) = (listener("step", place), place.checked_sub(1).map(|at| listener("step", at)));
+        let before = before.as_deref().unwrap_or(NOTHING);
+        println!("| {} | {} | {} |", module.name, more(&own, NOTHING, 1), more(&own, before, 1));
     }
     Ok(comparison.to_json())
 }

@@ -17,11 +17,12 @@ use std::{
 const TARGET: &str = "wasm32-wasip1";
 const PROFILE: &str = "module";
 /// Package, and the name of the file that Cargo makes of it.
-const PLUGINS: [(&str, &str); 3] = [
+const PLUGINS: [(&str, &str); 2] = [
     ("portcullis-jwt-auth", "portcullis_jwt_auth.wasm"),
     ("portcullis-tenant-guard", "portcullis_tenant_guard.wasm"),
-    ("portcullis-vectors", "portcullis_vectors.wasm"),
 ];
+/// What only tests and benches need, as the feature `vectors` asks for.
+const VECTORS: (&str, &str) = ("portcullis-vectors", "portcullis_vectors.wasm");
 /// Plugins that look at answers.
 const SEES_RESPONSES: [&str; 1] = ["portcullis_tenant_guard.wasm"];
 /// Kubewarden policies: package, file, and the metadata that Kubewarden reads in the module itself.
@@ -51,12 +52,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     add_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = target_dir(&out)?;
+    let vectors = env::var_os("CARGO_FEATURE_VECTORS").map(|_| VECTORS);
     let policies = POLICIES.map(|(package, file, _)| (package, file));
-    for (package, file) in PLUGINS.into_iter().chain(policies).chain(SMALL_PLUGINS) {
+    for (package, file) in PLUGINS.into_iter().chain(vectors).chain(policies).chain(SMALL_PLUGINS) {
         fs::write(out.join(format!("{file}.crates")), crates(&root, package)?)?;
     }
     build(&root, &target_dir, PROFILE, &PLUGINS.map(|(package, _)| package))?;
-    for (_, file) in PLUGINS {
+    if let Some((package, _)) = vectors {
+        // Apart, so that the plugins are the same with it and without.
+        build(&root, &target_dir, PROFILE, &[package])?;
+    }
+    for (_, file) in PLUGINS.into_iter().chain(vectors) {
         let built = fs::read(target_dir.join(TARGET).join(PROFILE).join(file))?;
         fs::write(out.join(file), slim::without_unused_callbacks(&built, SEES_RESPONSES.contains(&file))?)?;
     }

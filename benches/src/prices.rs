@@ -1,4 +1,5 @@
-//! One host call many times a request, so that the price of a single one can be told.
+//! What single host calls cost: each many times a request, so that the price of one can be told, and
+//! each once, as a filter makes them, when code and data come from farther away.
 
 /// A host call, how often the module makes it for each request, and the module.
 #[derive(Clone, Debug)]
@@ -67,6 +68,7 @@ const HEAD: &str = r#"(import "env" "proxy_define_metric" (func $define (param i
   (memory (export "memory") 2)
   (data (i32.const 64) "x-sub")
   (data (i32.const 80) "portcullis_jwt")
+  (data (i32.const 96) "authorization")
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 65536)
   (func (export "proxy_on_context_create") (param i32 i32))
@@ -79,12 +81,6 @@ const HEAD: &str = r#"(import "env" "proxy_define_metric" (func $define (param i
 /// # Errors
 /// Never with the texts above; `wat` says so in its own type.
 pub fn modules() -> Result<Vec<Priced>, wat::Error> {
-    let module = |import: &str, body: &str, more: &str| {
-        let text = format!(
-            "(module {import} {HEAD} {more} (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32) {body} i32.const 0))"
-        );
-        wat::parse_str(text)
-    };
     let end = r#"(func (export "proxy_on_delete") (param i32))"#;
     let mut all =
         vec![Priced { name: "be told of the end of a stream", times: 1, wasm: module("", "", end)? }];
@@ -93,4 +89,47 @@ pub fn modules() -> Result<Vec<Priced>, wat::Error> {
         all.push(Priced { name, times, wasm: module(import, &body, "")? });
     }
     Ok(all)
+}
+
+/// The calls of a filter, in its order, each once a request: each module makes those of the one
+/// before, and one more.
+///
+/// # Errors
+/// Never with the texts here; `wat` says so in its own type.
+pub fn steps() -> Result<Vec<Priced>, wat::Error> {
+    let mut body = String::new();
+    STEPS
+        .into_iter()
+        .map(|(name, call)| {
+            body.push_str("(drop ");
+            body.push_str(call);
+            body.push(')');
+            Ok(Priced { name, times: 1, wasm: module(STEP_IMPORTS, &body, "")? })
+        })
+        .collect()
+}
+
+const STEP_IMPORTS: &str = r#"(import "env" "proxy_get_header_map_pairs" (func $headers (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_current_time_nanoseconds" (func $clock (param i32) (result i32)))
+  (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_replace_header_map_value" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_property" (func $publish (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_increment_metric" (func $count (param i32 i64) (result i32)))"#;
+
+const STEPS: [(&str, &str); 6] = [
+    ("read all headers", "(call $headers (i32.const 0) (i32.const 0) (i32.const 4))"),
+    ("read the clock", "(call $clock (i32.const 8))"),
+    ("remove the token's header", "(call $remove (i32.const 0) (i32.const 96) (i32.const 13))"),
+    ("set a header", "(call $set (i32.const 0) (i32.const 64) (i32.const 5) (i32.const 64) (i32.const 5))"),
+    (
+        "set a property of 200 bytes",
+        "(call $publish (i32.const 80) (i32.const 14) (i32.const 128) (i32.const 200))",
+    ),
+    ("increment a counter", "(call $count (i32.load (i32.const 16)) (i64.const 1))"),
+];
+
+fn module(import: &str, body: &str, more: &str) -> Result<Vec<u8>, wat::Error> {
+    wat::parse_str(format!(
+        "(module {import} {HEAD} {more} (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32) {body} i32.const 0))"
+    ))
 }

@@ -16,7 +16,13 @@ fn requests(setup: &Setup) -> Result<(Vec<Request>, Request)> {
     let forged = setup.token().compact(&setup.keys.mallory_rsa.renamed("rsa-1"))?;
     let expired = setup.token().claim("exp", NOW - 3600).compact(&setup.keys.ec)?;
     let spoofed = |token: &str| Request::get().header("x-sub", "mallory").bearer(token);
-    let bad = vec![spoofed(&forged), spoofed(&expired), Request::get().header("x-sub", "mallory")];
+    let misdirected = setup.token().claim("aud", "reporting").compact(&setup.keys.rsa)?;
+    let bad = vec![
+        spoofed(&forged),
+        spoofed(&expired),
+        spoofed(&misdirected),
+        Request::get().header("x-sub", "mallory"),
+    ];
     Ok((bad, spoofed(&good)))
 }
 
