@@ -26,8 +26,7 @@ const NATIVE_PUBLISHED: &str = "jwt_authn, claims published";
 const OURS: &str = "jwt-auth";
 const OURS_PUBLISHED: &str = "jwt-auth, claims published";
 const BESIDE: &str = "jwt-auth, the build beside";
-/// The bytes of the memory of verified tokens: the default, and the most that there may be.
-const REMEMBERED: usize = 8 << 20;
+/// The most bytes that the memory of verified tokens may have.
 const MOST_REMEMBERED: usize = 1 << 30;
 
 /// CPU time a request in the real Envoy.
@@ -171,7 +170,15 @@ fn live(
                 NATIVE_CACHE,
                 [native(&key, json!({"jwt_cache_config": {"jwt_cache_size": count}}))],
             ),
-            Contender::new(OURS, [ours("jwt-auth", &module, &key, false, MOST_REMEMBERED)]),
+            Contender::new(
+                OURS,
+                [ours(
+                    "jwt-auth",
+                    &module,
+                    &key,
+                    json!({"publish_claims": false, "limits": {"verified_tokens_bytes": MOST_REMEMBERED}}),
+                )],
+            ),
         ],
     )?;
     let good = tokens.first().context("no tokens were minted")?;
@@ -193,11 +200,17 @@ fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<
         Contender::new(NATIVE, [native(key, json!({}))]),
         Contender::new(NATIVE_PUBLISHED, [native(key, json!({"payload_in_metadata": "payload"}))]),
         Contender::new(NATIVE_CACHE, [native(key, json!({"jwt_cache_config": {"jwt_cache_size": 1000}}))]),
-        Contender::new(OURS, [ours("jwt-auth", &module(folder, options)?, key, false, REMEMBERED)]),
-        Contender::new(OURS_PUBLISHED, [ours("published", &module(folder, options)?, key, true, REMEMBERED)]),
+        Contender::new(
+            OURS,
+            [ours("jwt-auth", &module(folder, options)?, key, json!({"publish_claims": false}))],
+        ),
+        Contender::new(OURS_PUBLISHED, [ours("published", &module(folder, options)?, key, json!({}))]),
     ];
     if let Some(module) = &options.beside {
-        contenders.push(Contender::new(BESIDE, [ours("beside", &existing(module)?, key, false, REMEMBERED)]));
+        contenders.push(Contender::new(
+            BESIDE,
+            [ours("beside", &existing(module)?, key, json!({"publish_claims": false}))],
+        ));
     }
     if !options.only.is_empty() {
         contenders
@@ -226,11 +239,8 @@ fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<
             Contender::new(tenants::NATIVE, [tenants::jwt_authn(&key, false), tenants::rbac()]),
             Contender::new(tenants::NATIVE_CACHE, [tenants::jwt_authn(&key, true), tenants::rbac()]),
             Contender::new(tenants::BESIDE, [tenants::jwt_authn(&key, true), behind_native]),
-            Contender::new(OURS, [ours("jwt-auth", &jwt_auth, &key, true, REMEMBERED)]),
-            Contender::new(
-                tenants::OURS,
-                [ours("jwt-auth-before", &jwt_auth, &key, true, REMEMBERED), behind_ours],
-            ),
+            Contender::new(OURS, [ours("jwt-auth", &jwt_auth, &key, json!({}))]),
+            Contender::new(tenants::OURS, [ours("jwt-auth-before", &jwt_auth, &key, json!({})), behind_ours]),
         ],
     )?;
     let good = tokens.first().context("no tokens were minted")?;
@@ -338,25 +348,28 @@ fn nothing(folder: &Path) -> Result<Value> {
 
 /// Envoy's own filter; `more` are further settings of its provider.
 fn native(key: &SigningKey, more: Value) -> Value {
-    let mut provider = json!({
+    let provider = json!({
         "issuer": tokens::ISSUER,
         "audiences": [tokens::AUDIENCE],
         "local_jwks": {"inline_string": jwk_set([key.jwk()]).to_string()},
         "claim_to_headers": [{"claim_name": "sub", "header_name": "x-sub"}],
     });
-    if let (Some(provider), Value::Object(more)) = (provider.as_object_mut(), more) {
-        provider.extend(more);
-    }
     config::jwt_authn(&json!({
-        "providers": {"main": provider},
+        "providers": {"main": extended(provider, more)},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "main"}}],
     }))
 }
 
 /// jwt-auth in a VM of its own, called `name`: a token that another one has seen is news to it.
-fn ours(name: &str, module: &Path, key: &SigningKey, publishes: bool, remembers: usize) -> Value {
-    let mut configuration = tokens::jwt_auth(key);
-    configuration["publish_claims"] = json!(publishes);
-    configuration["limits"] = json!({"verified_tokens_bytes": remembers});
-    config::wasm(name, module, &configuration)
+/// `more` are further settings.
+fn ours(name: &str, module: &Path, key: &SigningKey, more: Value) -> Value {
+    config::wasm(name, module, &extended(tokens::jwt_auth(key), more))
+}
+
+/// `document` with the members of `more`.
+fn extended(mut document: Value, more: Value) -> Value {
+    if let (Some(document), Value::Object(more)) = (document.as_object_mut(), more) {
+        document.extend(more);
+    }
+    document
 }

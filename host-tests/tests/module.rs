@@ -238,20 +238,14 @@ fn any_takes_one_token_from_the_place_of_its_issuer() -> Result<()> {
 fn a_request_costs_the_stated_host_calls() -> Result<()> {
     let setup = setup()?;
     let bearer = format!("Bearer {}", setup.token().compact(&setup.keys.ec)?);
-    let process = Process::builder()
-        .clock(VirtualClock::at_unix_seconds(NOW.unsigned_abs()))
-        .seed(1)
-        .recording()
-        .build();
-    let module = Module::compile(&Engine::new()?, portcullis_modules::JWT_AUTH.wasm)?;
-    let mut worker = Worker::new(&process);
-    worker.add(&module, Plugin::new("jwt-auth").configuration(setup.jwt_auth_config().to_string()))?;
+    let mut worker = worker(&setup.jwt_auth_config())?;
+    worker.process().start_recording();
     // The first request asks for the log level.
     let _ = ask(&mut worker, get(&[("authorization", "Bearer x")]));
     let mut made = || {
-        let before = process.host_calls();
+        let before = worker.process().host_calls();
         let _ = ask(&mut worker, get(&[("authorization", &bearer)]));
-        let calls = process.host_calls().into_iter();
+        let calls = worker.process().host_calls().into_iter();
         let made = calls.map(|(name, count)| (name, count - before.get(name).copied().unwrap_or_default()));
         made.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
     };
@@ -269,18 +263,15 @@ fn claims_that_are_not_to_be_published_are_not() -> Result<()> {
     let setup = setup()?;
     let bearer = format!("Bearer {}", setup.token().compact(&setup.keys.ec)?);
     for (publish, calls) in [(true, 1), (false, 0)] {
-        let process = Process::builder()
-            .clock(VirtualClock::at_unix_seconds(NOW.unsigned_abs()))
-            .seed(1)
-            .recording()
-            .build();
-        let module = Module::compile(&Engine::new()?, portcullis_modules::JWT_AUTH.wasm)?;
-        let mut worker = Worker::new(&process);
         let mut configuration = setup.jwt_auth_config();
         configuration["publish_claims"] = json!(publish);
-        worker.add(&module, Plugin::new("jwt-auth").configuration(configuration.to_string()))?;
+        let mut worker = worker(&configuration)?;
+        worker.process().start_recording();
         assert_eq!(code(&ask(&mut worker, get(&[("authorization", &bearer)])))?, "FORWARDED");
-        assert_eq!(process.host_calls().get("proxy_set_property").copied().unwrap_or_default(), calls);
+        assert_eq!(
+            worker.process().host_calls().get("proxy_set_property").copied().unwrap_or_default(),
+            calls
+        );
     }
     Ok(())
 }

@@ -63,8 +63,8 @@ pub const IMAGE_ADMISSION: Module =
 /// Independent questions of one chat request, asked in parallel.
 pub const LLM_FANOUT: Module = module!("llm-fanout", "portcullis_llm_fanout.wasm", holds_headers: true);
 
-#[cfg(feature = "vectors")]
 /// Not a plugin: takes its keys from the request, so that tests can run signature vectors in wasm.
+#[cfg(feature = "vectors")]
 pub const VECTORS: Module = module!("vectors", "portcullis_vectors.wasm", holds_headers: false);
 
 /// Every plugin of the bundle.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use portcullis_host_tests::{
     envoy::Envoy,
-    loopback::{Answer, Connection, Request, Service},
+    loopback::{Answer, Connection, Reply, Request, Service},
 };
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl Prometheus {
         Ok(own)
     }
 
-    fn get(&self, target: &str) -> Result<portcullis_host_tests::loopback::Reply> {
+    fn get(&self, target: &str) -> Result<Reply> {
         let reply = Connection::open(self.address)?.call(&Request::get(target))?;
         ensure!(reply.status == 200, "{}: {}", reply.status, String::from_utf8_lossy(&reply.body));
         Ok(reply)

@@ -70,10 +70,10 @@ impl Scene {
             "quotas": {"default": "all", "plans": {"all": {"rate": "50/s", "burst": 50}}},
             "concurrency": {"classes": {"default": {"total": 100}}},
         });
-        let mut scene = Discovered::create(folder.path(), "jwt-auth", &json!({}))?;
-        scene.swap(&module(folder.path(), &configuration("api")))?;
+        let jwt_auth =
+            Discovered::create(folder.path(), "jwt-auth", &module(folder.path(), &configuration("api")))?;
         let listener = Listener::new("gateway")
-            .filter(discovered("jwt-auth", &scene))
+            .filter(discovered("jwt-auth", &jwt_auth))
             .filter(wasm_holding("tenant-guard", &guard_module, &guard))
             .to_cluster("upstream");
         let bootstrap = Bootstrap::new()
@@ -84,7 +84,7 @@ impl Scene {
         let envoy = Envoy::start_with(binary, &bootstrap, Options { workers: 2, ..Options::default() })?;
         let reloads = "extension_config_discovery.http_filter.jwt-auth.config_reload";
         envoy.wait_for_stat(reloads, Duration::from_secs(60), |count| count > 0)?;
-        Ok(Self { envoy: Arc::new(envoy), issuer, keys, jwt_auth: scene, folder, _upstream: upstream })
+        Ok(Self { envoy: Arc::new(envoy), issuer, keys, jwt_auth, folder, _upstream: upstream })
     }
 
     pub fn envoy(&self) -> Arc<Envoy> {

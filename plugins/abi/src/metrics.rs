@@ -41,18 +41,20 @@ impl Counter {
 }
 
 /// A number that only grows, and so often that requests do not wait until the proxy knows: it is told
-/// with [`Tally::tell`], and when the tally ends.
+/// by a timer, and when the tally ends.
 #[derive(Debug)]
 pub struct Tally {
     counter: Counter,
     untold: Cell<u32>,
+    ticks: bool,
 }
 
 impl Tally {
-    /// The counter called `name`, made where it does not exist yet.
+    /// The counter called `name`, made where it does not exist yet. Without a timer that calls
+    /// [`Tally::tell`], of which `ticks` says whether there is one, the proxy is told at once.
     #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self { counter: Counter::new(name), untold: Cell::new(0) }
+    pub fn new(name: &str, ticks: bool) -> Self {
+        Self { counter: Counter::new(name), untold: Cell::new(0), ticks }
     }
 
     /// One more.
@@ -63,6 +65,9 @@ impl Tally {
     /// `amount` more.
     pub fn add(&self, amount: u32) {
         self.untold.set(self.untold.get().saturating_add(amount));
+        if !self.ticks {
+            self.tell();
+        }
     }
 
     /// Tells the proxy what came since the last time.

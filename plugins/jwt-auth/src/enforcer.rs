@@ -162,7 +162,7 @@ impl Enforcer {
             abi::set_property(PROPERTY, &permit.published())?;
         }
         match permit.reported() {
-            None => self.metrics.permitted(),
+            None => self.metrics.permitted.increment(),
             Some(denial) => {
                 self.metrics.reported(denial.code());
                 log::write(Level::Info, || format!("only reported: would be denied: {denial}"));

@@ -9,12 +9,10 @@ use portcullis_jwt::{
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
-    permitted: Tally,
+    pub(crate) permitted: Tally,
     remembered: Tally,
     verified: Tally,
     forgotten: Tally,
-    /// Whether the host has a timer, which tells the tallies.
-    ticks: bool,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
     /// The same for what is only reported; empty where nothing is.
@@ -32,11 +30,10 @@ impl Metrics {
             Code::ALL.iter().map(counter).collect()
         };
         Self {
-            permitted: Tally::new("portcullis.jwt.permitted"),
-            remembered: Tally::new("portcullis.jwt.signatures.remembered"),
-            verified: Tally::new("portcullis.jwt.signatures.verified"),
-            forgotten: Tally::new("portcullis.jwt.signatures.forgotten"),
-            ticks,
+            permitted: Tally::new("portcullis.jwt.permitted", ticks),
+            remembered: Tally::new("portcullis.jwt.signatures.remembered", ticks),
+            verified: Tally::new("portcullis.jwt.signatures.verified", ticks),
+            forgotten: Tally::new("portcullis.jwt.signatures.forgotten", ticks),
             denied: each("denied"),
             reported: if reports { each("reported") } else { Vec::new() },
         }
@@ -47,13 +44,6 @@ impl Metrics {
         self.remembered.add(remembered);
         self.verified.add(verified);
         self.forgotten.add(forgotten);
-    }
-
-    pub(crate) fn permitted(&self) {
-        self.permitted.increment();
-        if !self.ticks {
-            self.tell();
-        }
     }
 
     /// Tells the proxy what was only added up.

@@ -153,7 +153,7 @@ impl Enforcer {
             abi::set_property(PROPERTY, tenant.published().as_bytes())?;
             abi::set_property(ID_PROPERTY, tenant.id.as_bytes())?;
         }
-        self.metrics.permitted();
+        self.metrics.permitted.increment();
         Ok(())
     }
 

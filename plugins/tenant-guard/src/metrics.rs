@@ -16,9 +16,7 @@ use portcullis_tenant::{
 
 /// The counters of one worker.
 pub(crate) struct Metrics {
-    permitted: Tally,
-    /// Whether the host has a timer, which tells the tallies.
-    ticks: bool,
+    pub(crate) permitted: Tally,
     pub(crate) switched: Counter,
     /// One per code, in the order of [`Code::ALL`].
     denied: Vec<(Code, Counter)>,
@@ -60,6 +58,7 @@ impl Metrics {
     /// `ticks` where [`Metrics::tell`] is called by a timer.
     pub(crate) fn new(ticks: bool) -> Self {
         let counter = |name: &str| Counter::new(&format!("portcullis.tenant.{name}"));
+        let tally = |name: &str| Tally::new(&format!("portcullis.tenant.{name}"), ticks);
         let denied =
             |code: &Code| (*code, counter(&format!("denied.{}", code.as_str().to_ascii_lowercase())));
         let missing = |setting: Setting| Missing {
@@ -68,8 +67,7 @@ impl Metrics {
             told: Cell::new(false),
         };
         Self {
-            permitted: Tally::new("portcullis.tenant.permitted"),
-            ticks,
+            permitted: tally("permitted"),
             switched: counter("switched"),
             denied: Code::ALL.iter().map(denied).collect(),
             found: Finding::ALL
@@ -96,23 +94,16 @@ impl Metrics {
             scanned: counter("guard.scanned"),
             field_not_seen: counter("guard.field_not_seen"),
             headers_not_held: counter("guard.headers_not_held"),
-            quota_admitted: Tally::new("portcullis.tenant.quota.admitted"),
+            quota_admitted: tally("quota.admitted"),
             quota_refused: counter("quota.refused"),
             quota_crowded: counter("quota.crowded"),
             quota_contended: counter("quota.contended"),
             quota_in_use: Gauge::new("portcullis.tenant.quota.in_use"),
-            concurrency_admitted: Tally::new("portcullis.tenant.concurrency.admitted"),
+            concurrency_admitted: tally("concurrency.admitted"),
             concurrency_refused: counter("concurrency.refused"),
             concurrency_contended: counter("concurrency.contended"),
             others: counter("denied_by_tenant.others"),
             missing: Setting::ALL.into_iter().map(missing).collect(),
-        }
-    }
-
-    pub(crate) fn permitted(&self) {
-        self.permitted.increment();
-        if !self.ticks {
-            self.tell();
         }
     }
 

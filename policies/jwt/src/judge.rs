@@ -239,7 +239,7 @@ impl<'d> Judge<'d> {
         let key = self.signature(run, issuer, pointer, text, remembering)?;
         // Its second time: it may come a third one.
         if let Some((memory, recalled)) = remembering
-            && recalled.comes_again()
+            && recalled.comes_again
             && let Ok(((text, key), (header, claims))) = both(both(text, key), both(header, claims))
         {
             let known = Known {

@@ -69,7 +69,8 @@ pub(crate) trait Memory {
 pub(crate) struct Recalled {
     /// Where the token is, or would be.
     hash: u64,
-    came_once: bool,
+    /// Whether the token came before, and nothing more is known of it.
+    pub(crate) comes_again: bool,
     known: Option<Rc<Known>>,
 }
 
@@ -77,11 +78,6 @@ impl Recalled {
     /// What is known of the token.
     pub(crate) fn known(&self) -> Option<&Known> {
         self.known.as_deref()
-    }
-
-    /// Whether the token came before, and nothing more is known of it.
-    pub(crate) const fn comes_again(&self) -> bool {
-        self.came_once && self.known.is_none()
     }
 }
 
@@ -97,7 +93,6 @@ pub(crate) struct Known {
 
 /// Hashes of tokens that were verified once. Each has one place, which the next one with that place
 /// takes over.
-#[derive(Default)]
 struct Once(Box<[u64]>);
 
 impl Once {
@@ -187,11 +182,11 @@ impl<S: BuildHasher> Verified<S> {
 impl<S: BuildHasher> Memory for Verified<S> {
     fn recall(&self, token: &[u8]) -> Recalled {
         if !self.is_on() {
-            return Recalled { hash: 0, came_once: false, known: None };
+            return Recalled { hash: 0, comes_again: false, known: None };
         }
         let hash = self.hash(token);
         let known = self.kept.borrow_mut().find(hash, token, self.room());
-        Recalled { hash, came_once: self.once.borrow().has(hash), known }
+        Recalled { hash, comes_again: known.is_none() && self.once.borrow().has(hash), known }
     }
 
     fn confirmed(&self) {
@@ -210,10 +205,8 @@ impl<S: BuildHasher> Memory for Verified<S> {
     }
 
     fn keep(&self, recalled: &Recalled, token: &[u8], known: Known) {
-        if self.is_on() {
-            let entry = Entry { token: token.into(), known: Rc::new(known) };
-            self.kept.borrow_mut().add(recalled.hash, entry, self.room());
-        }
+        let entry = Entry { token: token.into(), known: Rc::new(known) };
+        self.kept.borrow_mut().add(recalled.hash, entry, self.room());
     }
 }
 

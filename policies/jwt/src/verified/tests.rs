@@ -61,7 +61,7 @@ fn come<H: Default + Hasher>(memory: &Tested<H>, token: &str, key: [u8; 32], pay
         return memory.confirmed();
     }
     memory.verified(&recalled);
-    if recalled.comes_again() {
+    if recalled.comes_again {
         let known = Known {
             thumbprint: key,
             header: RawHeader::parse(br#"{"alg":"ES256"}"#).unwrap().into_owned(),
@@ -128,7 +128,7 @@ fn asking_changes_nothing() {
     let bytes = memory.bytes();
     for number in 0..10_000 {
         let recalled = memory.recall(format!("h.p.{number}").as_bytes());
-        assert!(recalled.known().is_none() && !recalled.comes_again());
+        assert!(recalled.known().is_none() && !recalled.comes_again);
     }
     assert_eq!((memory.bytes(), key_of(&memory, "h.p.s")), (bytes, Some(KEY)));
 }
