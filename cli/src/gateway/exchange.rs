@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http_body_util::{
@@ -50,6 +50,8 @@ impl std::error::Error for ResetByPlugin {}
 /// A response's body, and the tasks that make it.
 pub(super) struct Guarded {
     body: Streamed,
+    /// The body was cut, and hyper does not know yet.
+    cut: Option<Box<dyn std::error::Error + Send + Sync>>,
     _lanes: JoinSet<()>,
 }
 
@@ -61,7 +63,19 @@ impl Body for Guarded {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Err(cut)) => {
+                // hyper writes out what it has while it waits, and drops it at an error: so the client
+                // gets the head of every answer that is cut, and what was let through of its body.
+                self.cut = Some(cut);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -74,7 +88,7 @@ impl Body for Guarded {
 }
 
 fn guarded(response: Response<Streamed>, lanes: JoinSet<()>) -> Response<Guarded> {
-    response.map(|body| Guarded { body, _lanes: lanes })
+    response.map(|body| Guarded { body, cut: None, _lanes: lanes })
 }
 
 fn refused(refusal: Refusal) -> Response<Guarded> {
@@ -106,7 +120,7 @@ pub(super) async fn answer(
     let mut up = Lane::new(Arc::clone(&stream), Direction::Request, up, limits);
     let down = Lane::new(stream, Direction::Response, down, limits);
     up.begin(seen, body.is_end_stream());
-    let (head, answered) = oneshot::channel();
+    let (head, mut answered) = oneshot::channel();
     let mut lanes = JoinSet::new();
     lanes.spawn(carry(shared, up, body, down, head));
     // A plugin's own answer comes first: when it is there, the lanes end too.
@@ -114,9 +128,13 @@ pub(super) async fn answer(
         biased;
         Ok(finale) = &mut finale => match finale {
             Finale::Reply(reply) => Ok(local_reply(reply)),
-            Finale::Reset => Err(ResetByPlugin),
+            // The head is here where only the rest of the answer is stopped.
+            Finale::Reset => match answered.try_recv() {
+                Ok(response) => Ok(guarded(response, lanes)),
+                Err(_) => Err(ResetByPlugin),
+            },
         },
-        answered = answered => match answered {
+        answered = &mut answered => match answered {
             Ok(response) => Ok(guarded(response, lanes)),
             Err(_) => match finale.try_recv() {
                 Ok(Finale::Reply(reply)) => Ok(local_reply(reply)),
