@@ -146,15 +146,14 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// The same object with its texts copied out of the document.
-    #[must_use]
-    pub fn into_owned(self) -> Object<'static> {
-        let owned =
-            |(name, value): (Cow<'a, str>, Value<'a>)| (Cow::Owned(name.into_owned()), value.into_owned());
-        Object(exactly(self.0.into_iter().map(owned).collect()))
+    /// Gives back the room that the parser left at every depth, which [`Object::heap_bytes`] does not
+    /// count.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+        self.0.iter_mut().for_each(|(_, value)| value.shrink_to_fit());
     }
 
-    /// Bytes on the heap, once nothing is borrowed; what an allocator adds to a text is rounded up.
+    /// Bytes on the heap beside the document; what an allocator adds to a text is rounded up.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let member = |(name, value): &(Cow<'a, str>, Value<'a>)| {
@@ -177,13 +176,6 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Without the room that the parser left: collecting in place keeps it, and
-/// [`Object::heap_bytes`] does not count it.
-fn exactly<T>(mut items: Vec<T>) -> Vec<T> {
-    items.shrink_to_fit();
-    items
-}
-
 impl<'a> Value<'a> {
     /// The text of a string.
     #[must_use]
@@ -203,18 +195,14 @@ impl<'a> Value<'a> {
         if let Self::Object(object) = self { Some(object) } else { None }
     }
 
-    /// The same value with its texts copied out of the document.
-    #[must_use]
-    pub fn into_owned(self) -> Value<'static> {
+    fn shrink_to_fit(&mut self) {
         match self {
-            Self::Null => Value::Null,
-            Self::Bool(value) => Value::Bool(value),
-            Self::Number(text) => Value::Number(Cow::Owned(text.into_owned())),
-            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => {}
             Self::Array(elements) => {
-                Value::Array(exactly(elements.into_iter().map(Value::into_owned).collect()))
+                elements.shrink_to_fit();
+                elements.iter_mut().for_each(Self::shrink_to_fit);
             }
-            Self::Object(object) => Value::Object(object.into_owned()),
+            Self::Object(object) => object.shrink_to_fit(),
         }
     }
 
@@ -271,9 +259,12 @@ impl<'a> Value<'a> {
     }
 }
 
-fn text_bytes(text: &str) -> usize {
+fn text_bytes(text: &Cow<'_, str>) -> usize {
     const ALLOCATION: usize = 16;
-    text.len().saturating_add(ALLOCATION)
+    match text {
+        Cow::Borrowed(_) => 0,
+        Cow::Owned(text) => text.capacity().saturating_add(ALLOCATION),
+    }
 }
 
 /// Appends `text` as a JSON string.
@@ -297,14 +288,30 @@ mod tests {
     }
 
     #[test]
-    fn an_owned_value_is_the_same_and_counts_its_bytes() {
+    fn what_is_not_in_the_document_is_counted() {
         let text = r#"{"a":[1,2.50,null],"b":{"c\n":"d"}}"#;
         let object = parse_object(text.as_bytes()).unwrap();
-        let owned = object.clone().into_owned();
-        assert_eq!(owned, object);
+        let mut small = object.clone();
+        small.shrink_to_fit();
+        assert_eq!(small, object);
         let (member, element) = (size_of::<(Cow<'_, str>, Value<'_>)>(), size_of::<Value<'_>>());
-        // `a`, `b`, `c` with the line's end, `d`, and the digits of two numbers.
-        assert_eq!(owned.heap_bytes(), 3 * member + 3 * element + 10 + 6 * 16);
+        // Only a text with an escape is not in the document as it is.
+        let (_, Value::Object(inner)) = &small.0[1] else { panic!("{small:?}") };
+        let (Cow::Owned(name), _) = &inner.0[0] else { panic!("{small:?}") };
+        assert_eq!(small.heap_bytes(), 3 * member + 3 * element + name.capacity() + 16);
+    }
+
+    #[test]
+    fn no_room_is_left_over() {
+        let text = r#"{"a":[1,2,3,4,5],"b":{"c":[{"d":1}]}}"#;
+        let mut object = parse_object(text.as_bytes()).unwrap();
+        object.shrink_to_fit();
+        let Value::Array(elements) = &object.0[0].1 else { panic!("{object:?}") };
+        let Value::Object(inner) = &object.0[1].1 else { panic!("{object:?}") };
+        let Value::Array(objects) = &inner.0[0].1 else { panic!("{object:?}") };
+        let Value::Object(innermost) = &objects[0] else { panic!("{object:?}") };
+        let room = [object.0.capacity(), elements.capacity(), inner.0.capacity(), objects.capacity()];
+        assert_eq!((room, innermost.0.capacity()), ([2, 5, 1, 1], 1));
     }
 
     #[test]

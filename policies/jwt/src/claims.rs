@@ -70,9 +70,10 @@ impl<'a> Claims<'a> {
         Ok(Self { all, exp, nbf, iat })
     }
 
-    /// The same claims with their texts copied out of the token.
-    pub(crate) fn into_owned(self) -> Claims<'static> {
-        Claims { all: self.all.into_owned(), exp: self.exp, nbf: self.nbf, iat: self.iat }
+    /// The same claims without the room that the parser left.
+    pub(crate) fn shrunk(mut self) -> Self {
+        self.all.shrink_to_fit();
+        self
     }
 
     /// Every claim.

@@ -196,8 +196,8 @@ impl<'d> Judge<'d> {
         if let Some(known) = remembering.and_then(|(_, recalled)| recalled.known()) {
             // Form, header and claims passed when these bytes were read: see [`crate::verified`].
             let text =
-                found.map(|(found, _)| Text { token: found.token, payload: &known.payload, compact: None });
-            let said = Said { header: Ok(&known.header), claims: Ok(&known.claims), text };
+                found.map(|(found, _)| Text { token: found.token, payload: known.payload(), compact: None });
+            let said = Said { header: Ok(known.header()), claims: Ok(known.claims()), text };
             return self.judge_said(run, found, said, remembering);
         }
         let compact =
@@ -240,15 +240,12 @@ impl<'d> Judge<'d> {
         // Its second time: it may come a third one.
         if let Some((memory, recalled)) = remembering
             && recalled.comes_again
-            && let Ok(((text, key), (header, claims))) = both(both(text, key), both(header, claims))
+            && let Ok((text, key)) = both(text, key)
+            && let Some(compact) = text.compact
+            && let Ok(known) =
+                Known::new(key.key().thumbprint(), text.token, compact.header(), compact.payload())
         {
-            let known = Known {
-                thumbprint: key.key().thumbprint(),
-                header: header.clone().into_owned(),
-                claims: claims.clone().into_owned(),
-                payload: text.payload.into(),
-            };
-            memory.keep(recalled, text.token, known);
+            memory.keep(recalled, known);
         }
         let holds = self.claims(run, issuer, claims)?;
         let headers = both(both(claims, issuer), both(text, key))

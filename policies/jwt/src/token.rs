@@ -215,22 +215,11 @@ impl<'h> RawHeader<'h> {
         Ok(Self { alg, kid, typ, cty, extension })
     }
 
-    /// The same header with its texts copied out of the token.
-    pub(crate) fn into_owned(self) -> RawHeader<'static> {
-        let owned = |text: Option<Cow<'h, str>>| text.map(|text| Cow::Owned(text.into_owned()));
-        RawHeader {
-            alg: Cow::Owned(self.alg.into_owned()),
-            kid: owned(self.kid),
-            typ: owned(self.typ),
-            cty: owned(self.cty),
-            extension: self.extension,
-        }
-    }
-
-    /// Bytes of the texts.
+    /// Bytes of the texts that are not borrowed.
     pub(crate) fn heap_bytes(&self) -> usize {
         let texts = [Some(&self.alg), self.kid.as_ref(), self.typ.as_ref(), self.cty.as_ref()];
-        texts.into_iter().flatten().map(|text| text.len()).fold(0, usize::saturating_add)
+        let owned = |text: &Cow<'_, str>| if let Cow::Owned(text) = text { text.capacity() } else { 0 };
+        texts.into_iter().flatten().map(owned).fold(0, usize::saturating_add)
     }
 
     /// Refuses what changes the meaning of the token in ways that nothing here understands.

@@ -19,7 +19,8 @@
 use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec};
 use core::{cell::RefCell, fmt, hash::BuildHasher, mem};
 
-use portcullis_core::bytes::equal;
+use portcullis_core::{Denial, bytes::equal};
+use self_cell::self_cell;
 
 use crate::{claims::Claims, token::RawHeader};
 
@@ -60,8 +61,8 @@ pub(crate) trait Memory {
     fn confirmed(&self);
     /// The signature of the token of which `recalled` was known was verified by arithmetic.
     fn verified(&self, recalled: &Recalled);
-    /// This is known of `token` from now on.
-    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known);
+    /// This is known from now on of the token of which `recalled` was.
+    fn keep(&self, recalled: &Recalled, known: Known);
 }
 
 /// What a memory answers about a token.
@@ -81,14 +82,39 @@ impl Recalled {
     }
 }
 
-/// What a verified token says, a function of its bytes alone, and who signed it.
+/// A verified token, what it says, a function of its bytes alone, and who signed it.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// Of the key that verified it (RFC 7638).
     pub(crate) thumbprint: [u8; 32],
-    pub(crate) header: RawHeader<'static>,
-    pub(crate) claims: Claims<'static>,
-    pub(crate) payload: Box<[u8]>,
+    said: Saying,
+}
+
+/// A token as it came, and its first two segments decoded: one after the other, because a request
+/// that looks at one looks at all, and what lies together is together in the processor's caches.
+#[derive(Debug)]
+struct Text {
+    bytes: Box<[u8]>,
+    token: usize,
+    header: usize,
+}
+
+/// What a token says.
+#[derive(Debug)]
+struct Said<'t> {
+    header: RawHeader<'t>,
+    claims: Claims<'t>,
+}
+
+self_cell! {
+    /// A text and what it says, which borrows from it.
+    struct Saying {
+        owner: Text,
+        #[covariant]
+        dependent: Said,
+    }
+
+    impl {Debug}
 }
 
 /// Hashes of tokens that were verified once. Each has one place, which the next one with that place
@@ -121,13 +147,8 @@ struct Kept {
 
 #[derive(Default)]
 struct Generation {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, Rc<Known>>,
     bytes: usize,
-}
-
-struct Entry {
-    token: Box<[u8]>,
-    known: Rc<Known>,
 }
 
 impl<S> fmt::Debug for Verified<S> {
@@ -204,9 +225,8 @@ impl<S: BuildHasher> Memory for Verified<S> {
         self.once.borrow_mut().put(recalled.hash);
     }
 
-    fn keep(&self, recalled: &Recalled, token: &[u8], known: Known) {
-        let entry = Entry { token: token.into(), known: Rc::new(known) };
-        self.kept.borrow_mut().add(recalled.hash, entry, self.room());
+    fn keep(&self, recalled: &Recalled, known: Known) {
+        self.kept.borrow_mut().add(recalled.hash, Rc::new(known), self.room());
     }
 }
 
@@ -216,14 +236,14 @@ impl Kept {
             return Some(Rc::clone(known));
         }
         let known = Rc::clone(self.old.get(hash, token)?);
-        if let Some(entry) = self.old.remove(hash) {
-            self.add(hash, entry, room);
+        if let Some(known) = self.old.remove(hash) {
+            self.add(hash, known, room);
         }
         Some(known)
     }
 
-    fn add(&mut self, hash: u64, entry: Entry, room: usize) {
-        let bytes = entry.bytes();
+    fn add(&mut self, hash: u64, known: Rc<Known>, room: usize) {
+        let bytes = known.bytes();
         if bytes > room {
             return;
         }
@@ -235,32 +255,77 @@ impl Kept {
             self.counts.forgotten = self.counts.forgotten.saturating_add(count);
         }
         self.young.bytes = self.young.bytes.saturating_add(bytes);
-        self.young.entries.insert(hash, entry);
+        self.young.entries.insert(hash, known);
     }
 }
 
 impl Generation {
     fn get(&self, hash: u64, token: &[u8]) -> Option<&Rc<Known>> {
-        self.entries.get(&hash).filter(|entry| equal(&entry.token, token)).map(|entry| &entry.known)
+        self.entries.get(&hash).filter(|known| equal(known.text().token(), token))
     }
 
-    fn remove(&mut self, hash: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&hash)?;
-        self.bytes = self.bytes.saturating_sub(entry.bytes());
-        Some(entry)
+    fn remove(&mut self, hash: u64) -> Option<Rc<Known>> {
+        let known = self.entries.remove(&hash)?;
+        self.bytes = self.bytes.saturating_sub(known.bytes());
+        Some(known)
     }
 }
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        self.token.len().saturating_add(self.known.heap_bytes()).saturating_add(OVERHEAD)
+impl Text {
+    fn token(&self) -> &[u8] {
+        self.bytes.get(..self.token).unwrap_or_default()
+    }
+
+    fn header(&self) -> &[u8] {
+        self.bytes.get(self.token..self.header).unwrap_or_default()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(self.header..).unwrap_or_default()
     }
 }
 
 impl Known {
-    fn heap_bytes(&self) -> usize {
-        let parsed = self.claims.all().heap_bytes().saturating_add(self.header.heap_bytes());
-        size_of::<Self>().saturating_add(parsed).saturating_add(self.payload.len())
+    /// What `token` says, whose first two segments hold `header` and `payload`, and which the key with
+    /// this `thumbprint` verified.
+    pub(crate) fn new(
+        thumbprint: [u8; 32],
+        token: &[u8],
+        header: &[u8],
+        payload: &[u8],
+    ) -> Result<Self, Denial> {
+        let text = Text {
+            bytes: [token, header, payload].concat().into_boxed_slice(),
+            token: token.len(),
+            header: token.len().saturating_add(header.len()),
+        };
+        let said = Saying::try_new(text, |text| {
+            let header = RawHeader::parse(text.header())?;
+            Ok(Said { header, claims: Claims::parse(text.payload())?.shrunk() })
+        })?;
+        Ok(Self { thumbprint, said })
+    }
+
+    fn text(&self) -> &Text {
+        self.said.borrow_owner()
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.text().payload()
+    }
+
+    pub(crate) fn header(&self) -> &RawHeader<'_> {
+        &self.said.borrow_dependent().header
+    }
+
+    pub(crate) fn claims(&self) -> &Claims<'_> {
+        &self.said.borrow_dependent().claims
+    }
+
+    fn bytes(&self) -> usize {
+        let parsed = self.claims().all().heap_bytes().saturating_add(self.header().heap_bytes());
+        let own = size_of::<Self>().saturating_add(size_of::<Text>()).saturating_add(size_of::<Said<'_>>());
+        own.saturating_add(parsed).saturating_add(self.text().bytes.len()).saturating_add(OVERHEAD)
     }
 }
 

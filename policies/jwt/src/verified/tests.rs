@@ -51,7 +51,7 @@ fn key_of<H: Default + Hasher>(memory: &Tested<H>, token: &str) -> Option<[u8; 3
 
 fn payload_of<H: Default + Hasher>(memory: &Tested<H>, token: &str) -> Option<String> {
     let recalled = memory.recall(token.as_bytes());
-    recalled.known().map(|known| String::from_utf8_lossy(&known.payload).into_owned())
+    recalled.known().map(|known| String::from_utf8_lossy(known.payload()).into_owned())
 }
 
 /// A request with `token`, which `key` signed, as [`crate::judge`] treats it.
@@ -62,19 +62,14 @@ fn come<H: Default + Hasher>(memory: &Tested<H>, token: &str, key: [u8; 32], pay
     }
     memory.verified(&recalled);
     if recalled.comes_again {
-        let known = Known {
-            thumbprint: key,
-            header: RawHeader::parse(br#"{"alg":"ES256"}"#).unwrap().into_owned(),
-            claims: Claims::parse(payload.as_bytes()).unwrap().into_owned(),
-            payload: payload.as_bytes().into(),
-        };
-        memory.keep(&recalled, token.as_bytes(), known);
+        let known = Known::new(key, token.as_bytes(), br#"{"alg":"ES256"}"#, payload.as_bytes());
+        memory.keep(&recalled, known.unwrap());
     }
 }
 
 fn counted<H>(memory: &Tested<H>) -> [usize; 2] {
     let kept = memory.kept.borrow();
-    [&kept.young, &kept.old].map(|generation| generation.entries.values().map(Entry::bytes).sum())
+    [&kept.young, &kept.old].map(|generation| generation.entries.values().map(|known| known.bytes()).sum())
 }
 
 #[test]
