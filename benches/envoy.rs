@@ -16,7 +16,7 @@ use portcullis_benches::report::Spread;
 use portcullis_benches::{chart, guard, load, modules, prices, tenants, tokens};
 use portcullis_host_tests::envoy::{self, config};
 use portcullis_issuer::{SigningKey, jwk_set};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const NONE: &str = "no filter";
 const NOTHING: &str = "wasm that does nothing";
@@ -41,9 +41,10 @@ struct Options {
     /// A short run that shows whether everything works: its numbers mean little
     #[arg(long)]
     quick: bool,
-    /// Only who is calling and whose data it is: jwt-auth with tenant-guard beside jwt_authn with rbac
-    #[arg(long)]
-    tenants: bool,
+    /// Only who is calling and whose data it is: jwt-auth with tenant-guard beside jwt_authn with rbac,
+    /// which has a policy for each of so many tenants
+    #[arg(long, value_name = "TENANTS", num_args = 0..=1, default_missing_value = "10")]
+    tenants: Option<usize>,
     /// Only so many tokens that come again and again in turn, with caches in which they all have room
     #[arg(long, value_name = "TOKENS")]
     live: Option<usize>,
@@ -60,6 +61,12 @@ struct Options {
     /// What to sign with
     #[arg(long, value_delimiter = ',', default_value = "RS256,ES256,EdDSA,HS256")]
     algorithms: Vec<String>,
+    /// How many issuers the filters know; tokens are from the last one
+    #[arg(long, default_value_t = 1)]
+    issuers: usize,
+    /// How many roles are in each token; a hundred make it 3 KB longer
+    #[arg(long, default_value_t = 0)]
+    roles: usize,
     /// Only these contenders beside the baseline and `jwt_authn`, by name
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -77,6 +84,20 @@ struct Options {
     bench: bool,
 }
 
+impl Options {
+    /// What is not as usual, for the title.
+    fn circumstances(&self) -> String {
+        let mut unusual = String::new();
+        if self.issuers != 1 {
+            unusual.push_str(&format!(", {} issuers", self.issuers));
+        }
+        if self.roles != 0 {
+            unusual.push_str(&format!(", {} roles", self.roles));
+        }
+        unusual
+    }
+}
+
 fn main() -> Result<()> {
     let mut options = Options::parse();
     if options.quick {
@@ -84,6 +105,7 @@ fn main() -> Result<()> {
         options.requests = options.requests.min(300);
     }
     ensure!(options.rounds > 0 && options.requests > 0, "there must be a round and a request");
+    ensure!(options.issuers > 0, "there must be an issuer");
     let load = Load { warm_up: WARM_UP, rounds: options.rounds, requests: options.requests };
     let binary = envoy::binary()?;
     let folder = tempfile::tempdir()?;
@@ -98,9 +120,9 @@ fn main() -> Result<()> {
         for algorithm in &options.algorithms {
             results.push(live(&binary, folder.path(), (algorithm, count), &options, load)?);
         }
-    } else if options.tenants {
+    } else if let Some(count) = options.tenants {
         for algorithm in &options.algorithms {
-            results.extend(tenants(&binary, folder.path(), algorithm, load)?);
+            results.extend(tenants(&binary, folder.path(), (algorithm, count), load)?);
         }
     } else {
         for algorithm in &options.algorithms {
@@ -133,7 +155,7 @@ fn algorithm_by_algorithm(
 ) -> Result<Vec<Value>> {
     let key = tokens::key(algorithm)?;
     eprintln!("minting {} {algorithm} tokens", load.total());
-    let tokens = tokens::mint(&key, load.total())?;
+    let tokens = tokens::mint(&key, load.total(), options.roles)?;
     let arena = Arena::start(binary, contenders(folder, &key, options)?)?;
     let good = tokens.first().context("no tokens were minted")?;
     arena.check(&tokens::forged(good), |name| if [NONE, NOTHING].contains(&name) { 200 } else { 401 })?;
@@ -142,7 +164,8 @@ fn algorithm_by_algorithm(
     let repeated = vec![load::request(good); tokens.len()];
     let mut results = Vec::new();
     for (title, requests) in [("all tokens different", different), ("one token repeated", repeated)] {
-        let comparison = arena.compare(format!("{algorithm}, {title}"), NATIVE, &requests, load)?;
+        let title = format!("{algorithm}{}, {title}", options.circumstances());
+        let comparison = arena.compare(title, NATIVE, &requests, load)?;
         println!("{}", comparison.to_markdown());
         results.push(comparison.to_json());
     }
@@ -159,7 +182,7 @@ fn live(
 ) -> Result<Value> {
     let key = tokens::key(algorithm)?;
     eprintln!("minting {count} {algorithm} tokens");
-    let tokens = tokens::mint(&key, count)?;
+    let tokens = tokens::mint(&key, count, options.roles)?;
     let module = module(folder, options)?;
     let arena = Arena::start(
         binary,
@@ -168,14 +191,14 @@ fn live(
             Contender::new(NOTHING, [nothing(folder)?]),
             Contender::new(
                 NATIVE_CACHE,
-                [native(&key, json!({"jwt_cache_config": {"jwt_cache_size": count}}))],
+                [native(&key, options.issuers, &json!({"jwt_cache_config": {"jwt_cache_size": count}}))],
             ),
             Contender::new(
                 OURS,
                 [ours(
                     "jwt-auth",
                     &module,
-                    &key,
+                    tokens::jwt_auth(&key, options.issuers),
                     json!({"publish_claims": false, "limits": {"verified_tokens_bytes": MOST_REMEMBERED}}),
                 )],
             ),
@@ -187,30 +210,28 @@ fn live(
     let load = Load { warm_up: count.saturating_mul(3).max(load.warm_up), ..load };
     let requests: Vec<_> =
         tokens.iter().map(|token| load::request(token)).cycle().take(load.total()).collect();
-    let title = format!("{algorithm}, {count} tokens in turn");
+    let title = format!("{algorithm}{}, {count} tokens in turn", options.circumstances());
     let comparison = arena.compare(title, NATIVE_CACHE, &requests, load)?;
     println!("{}", comparison.to_markdown());
     Ok(comparison.to_json())
 }
 
 fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<Contender>> {
+    let native = |more| [native(key, options.issuers, &more)];
+    let ours = |name, module: &Path, more| [ours(name, module, tokens::jwt_auth(key, options.issuers), more)];
+    let module = module(folder, options)?;
     let mut contenders = vec![
         Contender::new(NONE, None),
         Contender::new(NOTHING, [nothing(folder)?]),
-        Contender::new(NATIVE, [native(key, json!({}))]),
-        Contender::new(NATIVE_PUBLISHED, [native(key, json!({"payload_in_metadata": "payload"}))]),
-        Contender::new(NATIVE_CACHE, [native(key, json!({"jwt_cache_config": {"jwt_cache_size": 1000}}))]),
-        Contender::new(
-            OURS,
-            [ours("jwt-auth", &module(folder, options)?, key, json!({"publish_claims": false}))],
-        ),
-        Contender::new(OURS_PUBLISHED, [ours("published", &module(folder, options)?, key, json!({}))]),
+        Contender::new(NATIVE, native(json!({}))),
+        Contender::new(NATIVE_PUBLISHED, native(json!({"payload_in_metadata": "payload"}))),
+        Contender::new(NATIVE_CACHE, native(json!({"jwt_cache_config": {"jwt_cache_size": 1000}}))),
+        Contender::new(OURS, ours("jwt-auth", &module, json!({"publish_claims": false}))),
+        Contender::new(OURS_PUBLISHED, ours("published", &module, json!({}))),
     ];
     if let Some(module) = &options.beside {
-        contenders.push(Contender::new(
-            BESIDE,
-            [ours("beside", &existing(module)?, key, json!({"publish_claims": false}))],
-        ));
+        let more = json!({"publish_claims": false});
+        contenders.push(Contender::new(BESIDE, ours("beside", &existing(module)?, more)));
     }
     if !options.only.is_empty() {
         contenders
@@ -221,26 +242,32 @@ fn contenders(folder: &Path, key: &SigningKey, options: &Options) -> Result<Vec<
 
 /// What it costs to ask whose data it is as well: the native filters compare with a list that stands
 /// in their configuration, tenant-guard with whatever the token says.
-fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<Vec<Value>> {
+fn tenants(
+    binary: &Path,
+    folder: &Path,
+    (algorithm, count): (&str, usize),
+    load: Load,
+) -> Result<Vec<Value>> {
     let key = tokens::key(algorithm)?;
     eprintln!("minting {} {algorithm} tokens", load.total());
-    let tokens = tokens::mint(&key, load.total())?;
+    let tokens = tokens::mint(&key, load.total(), 0)?;
     let jwt_auth = folder.join("jwt-auth.wasm");
     let tenant_guard = folder.join("tenant-guard.wasm");
     fs::write(&jwt_auth, portcullis_modules::JWT_AUTH.wasm)?;
     fs::write(&tenant_guard, portcullis_modules::TENANT_GUARD.wasm)?;
     let guard = |name: &str, configuration: &Value| config::wasm(name, &tenant_guard, configuration);
+    let before = |name| ours(name, &jwt_auth, tokens::jwt_auth(&key, 1), json!({}));
     let behind_ours = guard("tenant-guard", &tenants::behind_jwt_auth());
     let behind_native = guard("tenant-guard-beside", &tenants::behind_jwt_authn());
     let arena = Arena::start(
         binary,
         vec![
             Contender::new(NONE, None),
-            Contender::new(tenants::NATIVE, [tenants::jwt_authn(&key, false), tenants::rbac()]),
-            Contender::new(tenants::NATIVE_CACHE, [tenants::jwt_authn(&key, true), tenants::rbac()]),
+            Contender::new(tenants::NATIVE, [tenants::jwt_authn(&key, false), tenants::rbac(count)]),
+            Contender::new(tenants::NATIVE_CACHE, [tenants::jwt_authn(&key, true), tenants::rbac(count)]),
             Contender::new(tenants::BESIDE, [tenants::jwt_authn(&key, true), behind_native]),
-            Contender::new(OURS, [ours("jwt-auth", &jwt_auth, &key, json!({}))]),
-            Contender::new(tenants::OURS, [ours("jwt-auth-before", &jwt_auth, &key, json!({})), behind_ours]),
+            Contender::new(OURS, [before("jwt-auth")]),
+            Contender::new(tenants::OURS, [before("jwt-auth-before"), behind_ours]),
         ],
     )?;
     let good = tokens.first().context("no tokens were minted")?;
@@ -254,7 +281,7 @@ fn tenants(binary: &Path, folder: &Path, algorithm: &str, load: Load) -> Result<
     let repeated = vec![tenants::request(good).to_bytes(); tokens.len()];
     let mut results = Vec::new();
     for (title, requests) in [("all tokens different", different), ("one token repeated", repeated)] {
-        let title = format!("tenants, {algorithm}, {title}");
+        let title = format!("{count} tenants, {algorithm}, {title}");
         let comparison = arena.compare(title, tenants::NATIVE, &requests, load)?;
         println!("{}", comparison.to_markdown());
         results.push(comparison.to_json());
@@ -278,7 +305,7 @@ fn prices(binary: &Path, folder: &Path, load: Load) -> Result<Value> {
     }
     let arena = Arena::start(binary, contenders)?;
     let key = tokens::key("RS256")?;
-    let token = tokens::mint(&key, 1)?.pop().context("no token was minted")?;
+    let token = tokens::mint(&key, 1, 0)?.pop().context("no token was minted")?;
     let requests = vec![load::request(&token); load.total()];
     let comparison = arena.compare("host calls", NOTHING, &requests, load)?;
     let more = |name: &str, than: &str, times: usize| {
@@ -346,24 +373,33 @@ fn nothing(folder: &Path) -> Result<Value> {
     Ok(config::wasm("nothing", &path, &json!({})))
 }
 
-/// Envoy's own filter; `more` are further settings of its provider.
-fn native(key: &SigningKey, more: Value) -> Value {
-    let provider = json!({
-        "issuer": tokens::ISSUER,
-        "audiences": [tokens::AUDIENCE],
-        "local_jwks": {"inline_string": jwk_set([key.jwk()]).to_string()},
-        "claim_to_headers": [{"claim_name": "sub", "header_name": "x-sub"}],
-    });
+/// Envoy's own filter for so many `issuers`; `more` are further settings of each provider.
+fn native(key: &SigningKey, issuers: usize, more: &Value) -> Value {
+    let all = tokens::issuers(issuers);
+    let provider = |(name, issuer): &(String, String)| {
+        let provider = json!({
+            "issuer": issuer,
+            "audiences": [tokens::AUDIENCE],
+            "local_jwks": {"inline_string": jwk_set([key.jwk()]).to_string()},
+            "claim_to_headers": [{"claim_name": "sub", "header_name": "x-sub"}],
+        });
+        (name.clone(), extended(provider, more.clone()))
+    };
+    let any: Vec<_> = all.iter().map(|(name, _)| json!({"provider_name": name})).collect();
+    let requires = match any.as_slice() {
+        [one] => one.clone(),
+        _ => json!({"requires_any": {"requirements": any}}),
+    };
     config::jwt_authn(&json!({
-        "providers": {"main": extended(provider, more)},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "main"}}],
+        "providers": all.iter().map(provider).collect::<Map<_, _>>(),
+        "rules": [{"match": {"prefix": "/"}, "requires": requires}],
     }))
 }
 
 /// jwt-auth in a VM of its own, called `name`: a token that another one has seen is news to it.
 /// `more` are further settings.
-fn ours(name: &str, module: &Path, key: &SigningKey, more: Value) -> Value {
-    config::wasm(name, module, &extended(tokens::jwt_auth(key), more))
+fn ours(name: &str, module: &Path, configuration: Value, more: Value) -> Value {
+    config::wasm(name, module, &extended(configuration, more))
 }
 
 /// `document` with the members of `more`.

@@ -31,14 +31,14 @@ fn main() -> Result<()> {
     let module = Module::compile(&engine, portcullis_modules::JWT_AUTH.wasm)?;
     for algorithm in ALGORITHMS {
         let key = tokens::key(algorithm)?;
-        let configuration = tokens::jwt_auth(&key).to_string();
-        let token = tokens::mint(&key, 1)?.pop().ok_or_else(|| anyhow!("no token was minted"))?;
+        let configuration = tokens::jwt_auth(&key, 1).to_string();
+        let token = tokens::mint(&key, 1, 0)?.pop().ok_or_else(|| anyhow!("no token was minted"))?;
         // Anew for each: a token of a minute from now would be none yet.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         native(&mut criterion, algorithm, &configuration, &token, now)?;
         hosted(&mut criterion, algorithm, &module, &configuration, &token, now)?;
     }
-    let configuration = tokens::jwt_auth(&tokens::key("ES256")?).to_string();
+    let configuration = tokens::jwt_auth(&tokens::key("ES256")?, 1).to_string();
     configure(&mut criterion, &module, &configuration)?;
     criterion.final_summary();
     Ok(())

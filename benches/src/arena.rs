@@ -101,7 +101,7 @@ impl Arena {
     /// # Errors
     /// When a reply is not 200.
     pub fn cost(&self, name: &str, requests: &[Vec<u8>]) -> Result<f64> {
-        load::cpu_per_request(&self.envoy, name, requests)
+        load::measure(&self.envoy, name, requests).map(|cost| cost.cpu)
     }
 
     /// Sends every contender the same `requests`, those of the warm-up first, and then round by
@@ -118,7 +118,7 @@ impl Arena {
     ) -> Result<Comparison> {
         let (warm_up, measured) = requests.split_at(load.warm_up.min(requests.len()));
         for name in &self.names {
-            load::cpu_per_request(&self.envoy, name, warm_up)?;
+            load::measure(&self.envoy, name, warm_up)?;
         }
         let mut series: Vec<_> =
             self.names.iter().map(|name| Series { name: name.clone(), rounds: Vec::new() }).collect();
@@ -127,7 +127,7 @@ impl Arena {
             let count = series.len();
             for turn in 0..count {
                 if let Some(series) = series.get_mut((round + turn) % count) {
-                    let cost = load::cpu_per_request(&self.envoy, &series.name, requests)?;
+                    let cost = load::measure(&self.envoy, &series.name, requests)?;
                     series.rounds.push(cost);
                 }
             }

@@ -36,7 +36,7 @@ fn request(key: &SigningKey, token: &str, repeat: usize) -> Vec<u8> {
 /// When the key is not known or a signature is refused.
 pub fn measure(arena: &Arena, name: &str, algorithm: &str, rounds: usize, requests: usize) -> Result<Cost> {
     let key = tokens::key(algorithm)?;
-    let token = tokens::mint(&key, 1)?.pop().context("no token was minted")?;
+    let token = tokens::mint(&key, 1, 0)?.pop().context("no token was minted")?;
     let load = |repeat, count| vec![request(&key, &token, repeat); count];
     arena.cost(name, &load(1, WARM_UP))?;
     let (mut first, mut next) = (Vec::new(), Vec::new());

@@ -165,12 +165,12 @@ fn tenant_guard() -> Result<Value> {
 /// Envoy does not start, or an answer is not whole and 200.
 pub fn measure(binary: &Path, folder: &Path, rounds: usize) -> Result<Value> {
     let key = tokens::key("ES256")?;
-    let token = tokens::mint(&key, 1)?.pop().context("no token was minted")?;
+    let token = tokens::mint(&key, 1, 0)?.pop().context("no token was minted")?;
     let (jwt_auth, guard) = (folder.join("jwt-auth.wasm"), folder.join("tenant-guard.wasm"));
     fs::write(&jwt_auth, portcullis_modules::JWT_AUTH.wasm)?;
     fs::write(&guard, portcullis_modules::TENANT_GUARD.wasm)?;
     let listener = config::Listener::new("gateway")
-        .filter(config::wasm("jwt-auth", &jwt_auth, &tokens::jwt_auth(&key)))
+        .filter(config::wasm("jwt-auth", &jwt_auth, &tokens::jwt_auth(&key, 1)))
         .filter(config::wasm_holding("tenant-guard", &guard, &tenant_guard()?))
         .to_cluster("upstream");
     let bootstrap = config::Bootstrap::new().cluster("upstream", upstream()?).listener(listener);
@@ -193,7 +193,8 @@ pub fn measure(binary: &Path, folder: &Path, rounds: usize) -> Result<Value> {
                 (requests("plain", n, size, count), requests(&format!("g{n}"), n, size, count));
             let mut added = Vec::new();
             for round in 0..=rounds {
-                let cost = |requests: &[Vec<u8>]| load::cpu_per_request(&envoy, "gateway", requests);
+                let cost =
+                    |requests: &[Vec<u8>]| load::measure(&envoy, "gateway", requests).map(|cost| cost.cpu);
                 // Either first, so that neither always follows the other.
                 let (plain, guarded) = if round % 2 == 0 {
                     let plain = cost(&plain)?;

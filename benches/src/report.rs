@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
+use crate::load::Cost;
+
 /// A median with the quartiles around it: half of the rounds lie between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
@@ -50,8 +52,23 @@ impl fmt::Display for Spread {
 pub struct Series {
     /// What is measured.
     pub name: String,
-    /// One number a round: microseconds of CPU time a request.
-    pub rounds: Vec<f64>,
+    /// What the requests of each round cost.
+    pub rounds: Vec<Cost>,
+}
+
+impl Series {
+    fn of(&self, part: impl Fn(&Cost) -> f64) -> Vec<f64> {
+        self.rounds.iter().map(part).collect()
+    }
+
+    fn cpu(&self) -> Vec<f64> {
+        self.of(|cost| cost.cpu)
+    }
+
+    /// The medians of the rounds' medians and 99th percentiles.
+    fn latency(&self) -> [f64; 2] {
+        [self.of(|cost| cost.median), self.of(|cost| cost.p99)].map(|rounds| Spread::of(&rounds).median)
+    }
 }
 
 /// Contenders measured in turn under the same load. The first is the baseline.
@@ -70,7 +87,7 @@ impl Comparison {
     /// so that what slows a whole round cancels out.
     #[must_use]
     pub fn added(&self, name: &str) -> Vec<f64> {
-        let rounds = |series: Option<&Series>| series.map(|series| series.rounds.clone()).unwrap_or_default();
+        let rounds = |series: Option<&Series>| series.map(Series::cpu).unwrap_or_default();
         let baseline = rounds(self.series.first());
         let own = rounds(self.series.iter().find(|series| series.name == name));
         own.iter().zip(&baseline).map(|(own, base)| own - base).collect()
@@ -86,17 +103,20 @@ impl Comparison {
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut table = format!(
-            "### {}\n\n| | CPU µs a request | adds µs | of what `{}` adds |\n|---|--:|--:|--:|\n",
+            "### {}\n\n| | CPU µs a request | adds µs | of what `{}` adds | median µs | p99 µs |\n\
+             |---|--:|--:|--:|--:|--:|\n",
             self.title, self.yardstick
         );
         for (place, series) in self.series.iter().enumerate() {
-            let total = Spread::of(&series.rounds);
+            let total = Spread::of(&series.cpu());
+            let [median, p99] = series.latency();
             // Writing into a string cannot fail.
             let _ = if place == 0 {
-                writeln!(table, "| {} | {total} | | |", series.name)
+                writeln!(table, "| {} | {total} | | | {median:.0} | {p99:.0} |", series.name)
             } else {
                 let (added, ratio) = (Spread::of(&self.added(&series.name)), self.ratio(&series.name));
-                writeln!(table, "| {} | {total} | {added} | {ratio:.2} |", series.name)
+                let name = &series.name;
+                writeln!(table, "| {name} | {total} | {added} | {ratio:.2} | {median:.0} | {p99:.0} |")
             };
         }
         table
@@ -109,10 +129,12 @@ impl Comparison {
             .series
             .iter()
             .map(|series| {
+                let [median, p99] = series.latency();
                 json!({
                     "name": series.name,
-                    "rounds": series.rounds,
-                    "cpu_us": Spread::of(&series.rounds).to_json(),
+                    "rounds": series.cpu(),
+                    "latency_us": {"median": median, "p99": p99},
+                    "cpu_us": Spread::of(&series.cpu()).to_json(),
                     "added_us": Spread::of(&self.added(&series.name)).to_json(),
                     "ratio": self.ratio(&series.name),
                 })
@@ -126,8 +148,10 @@ impl Comparison {
 mod tests {
     use super::*;
 
+    /// Rounds of so much CPU time, whose replies took ten times as long, and twenty times.
     fn series(name: &str, rounds: &[f64]) -> Series {
-        Series { name: name.to_owned(), rounds: rounds.to_vec() }
+        let cost = |cpu: &f64| Cost { cpu: *cpu, median: cpu * 10.0, p99: cpu * 20.0 };
+        Series { name: name.to_owned(), rounds: rounds.iter().map(cost).collect() }
     }
 
     #[test]
@@ -153,6 +177,7 @@ mod tests {
 
         assert_eq!(comparison.added("native"), [20.0, 20.0, 20.0]);
         assert_eq!(comparison.ratio("ours"), 0.5);
-        assert!(comparison.to_markdown().contains("| ours | 20.0 (20.0–70.0) | 10.0 (10.0–10.0) | 0.50 |"));
+        let row = "| ours | 20.0 (20.0–70.0) | 10.0 (10.0–10.0) | 0.50 | 200 | 400 |";
+        assert!(comparison.to_markdown().contains(row), "{}", comparison.to_markdown());
     }
 }

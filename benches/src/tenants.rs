@@ -57,13 +57,15 @@ pub fn jwt_authn(key: &SigningKey, cache: bool) -> Value {
     }))
 }
 
-/// Envoy's role filter: it cannot compare two parts of a request, so every tenant needs a policy of
-/// its own. These are ten, as few as nobody has.
+/// Envoy's role filter: it cannot compare two parts of a request, so each of so many `tenants` needs a
+/// policy of its own. They are asked in the order of their names, in which the tokens' tenant is in the
+/// middle.
 #[must_use]
-pub fn rbac() -> Value {
-    let tenants = ["acme", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
-    let policies: serde_json::Map<String, Value> = tenants
-        .iter()
+pub fn rbac(tenants: usize) -> Value {
+    let others = tenants.saturating_sub(1);
+    let policies: serde_json::Map<String, Value> = (0..others)
+        .map(|number| format!("{}-{number:06}", if number < others / 2 { "aardvark" } else { "zebra" }))
+        .chain(["acme".to_owned()])
         .map(|tenant| {
             let policy = json!({
                 "permissions": [{"url_path": {"path": {"prefix": format!("/t/{tenant}/")}}}],
@@ -73,7 +75,7 @@ pub fn rbac() -> Value {
                     "value": {"string_match": {"exact": tenant}},
                 }}],
             });
-            ((*tenant).to_owned(), policy)
+            (tenant, policy)
         })
         .collect();
     json!({

@@ -30,11 +30,13 @@ pub fn key(algorithm: &str) -> Result<SigningKey> {
     Ok(SigningKey::generate(&Seed::new([7; 32]), format!("bench-{algorithm}"), kind)?)
 }
 
-/// `count` tokens of which no two are alike, each as the issuer of an ordinary API would write it.
+/// `count` tokens of which no two are alike, each as the issuer of an ordinary API would write it, with
+/// so many `roles` in a list as Keycloak's have.
 ///
 /// # Errors
 /// When the key cannot sign.
-pub fn mint(key: &SigningKey, count: usize) -> Result<Vec<String>> {
+pub fn mint(key: &SigningKey, count: usize, roles: usize) -> Result<Vec<String>> {
+    let roles: Vec<_> = (0..roles).map(|number| format!("orders-{number:04}-manager")).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let threads = thread::available_parallelism()?.get();
     let share = count.div_ceil(threads).max(1);
@@ -43,8 +45,8 @@ pub fn mint(key: &SigningKey, count: usize) -> Result<Vec<String>> {
         let minting: Vec<_> = numbers
             .chunks(share)
             .map(|numbers| {
-                let numbers = numbers.to_vec();
-                scope.spawn(move || numbers.into_iter().map(|number| one(key, now, number)).collect())
+                let (numbers, roles) = (numbers.to_vec(), &roles);
+                scope.spawn(move || numbers.into_iter().map(|number| one(key, now, number, roles)).collect())
             })
             .collect();
         let mut tokens = Vec::with_capacity(count);
@@ -57,8 +59,8 @@ pub fn mint(key: &SigningKey, count: usize) -> Result<Vec<String>> {
     })
 }
 
-fn one(key: &SigningKey, now: u64, number: usize) -> Result<String> {
-    Ok(Token::new()
+fn one(key: &SigningKey, now: u64, number: usize, roles: &[String]) -> Result<String> {
+    let token = Token::new()
         .header("typ", "JWT")
         .claim("iss", ISSUER)
         .claim("aud", AUDIENCE)
@@ -67,24 +69,38 @@ fn one(key: &SigningKey, now: u64, number: usize) -> Result<String> {
         .claim("scope", "orders:read orders:write profile")
         .claim("org_id", "acme")
         .claim("iat", now)
-        .claim("exp", now.saturating_add(LIFETIME))
-        .compact(key)?)
+        .claim("exp", now.saturating_add(LIFETIME));
+    let token = if roles.is_empty() { token } else { token.claim("realm_access", json!({"roles": roles})) };
+    Ok(token.compact(key)?)
 }
 
-/// jwt-auth's configuration for tokens of this key: the same checks and the same header for the
-/// upstream as the native filter gets in the comparison.
+/// `count` issuers, of which the last one is the tokens' and the others have the same keys: a name for
+/// each, and its `iss`.
 #[must_use]
-pub fn jwt_auth(key: &SigningKey) -> Value {
-    json!({
-        "issuers": [{
-            "name": "main",
-            "issuer": ISSUER,
+pub fn issuers(count: usize) -> Vec<(String, String)> {
+    let others = (1..count).map(|number| (format!("other-{number}"), format!("{ISSUER}/other-{number}")));
+    others.chain([("main".to_owned(), ISSUER.to_owned())]).collect()
+}
+
+/// jwt-auth's configuration for tokens of this key, from the last of so many `issuers`: the same checks
+/// and the same header for the upstream as the native filter gets in the comparison.
+#[must_use]
+pub fn jwt_auth(key: &SigningKey, issuers: usize) -> Value {
+    let all = self::issuers(issuers);
+    let issuer = |(name, issuer): &(String, String)| {
+        json!({
+            "name": name,
+            "issuer": issuer,
             "audiences": [AUDIENCE],
             "algorithms": [key.natural_alg().as_str()],
             "jwks": {"inline": jwk_set([key.jwk()])},
             "forward": {"headers": [{"claim": "sub", "header": "x-sub"}]},
-        }],
-        "rules": [{"path": {"prefix": "/"}, "require": {"any": ["main"]}}],
+        })
+    };
+    let names: Vec<_> = all.iter().map(|(name, _)| name).collect();
+    json!({
+        "issuers": all.iter().map(issuer).collect::<Vec<_>>(),
+        "rules": [{"path": {"prefix": "/"}, "require": {"any": names}}],
     })
 }
 
@@ -102,7 +118,7 @@ mod tests {
 
     #[test]
     fn minted_tokens_are_all_different_and_a_forged_one_differs_in_its_signature() {
-        let mut tokens = mint(&key("HS256").unwrap(), 101).unwrap();
+        let mut tokens = mint(&key("HS256").unwrap(), 101, 3).unwrap();
         let forged = forged(&tokens[0]);
 
         assert_ne!(forged, tokens[0]);
