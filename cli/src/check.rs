@@ -1,5 +1,7 @@
 //! `portcullis check`: would a proxy take this configuration?
 
+mod chain;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -20,7 +22,8 @@ use crate::{
 ///
 /// FILE may also be a document with configurations in it: one of Envoy, a `WasmPlugin` of Istio or an
 /// `EnvoyExtensionPolicy` of Envoy Gateway. Then every configuration in it for PLUGIN is checked, and
-/// without PLUGIN for any plugin of the bundle.
+/// without PLUGIN for any plugin of the bundle. There is a warning where tenant-guard waits for what
+/// jwt-auth before it does not prove.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "portcullis check [PLUGIN] <FILE> [--format <FORMAT>]",
@@ -105,9 +108,19 @@ fn checked(
         return Ok((vec![one(plugin, source, None)?], false));
     };
     let mut all = Vec::new();
+    // Filters stand in the order in which requests come to them.
+    let mut before = None;
     for embedded in found {
-        if plugin.is_none_or(|plugin| plugin.name == embedded.plugin.name) {
-            all.push(one(embedded.plugin, &embedded.source, Some(embedded.line))?);
+        let (name, line) = (embedded.plugin.name, embedded.line);
+        if plugin.is_none_or(|plugin| plugin.name == name) {
+            let mut checked = one(embedded.plugin, &embedded.source, Some(line))?;
+            if let ("tenant-guard", Some(jwt_auth)) = (name, &before) {
+                checked.warnings.extend(chain::JwtAuth::warnings(jwt_auth, &embedded.source.json()?));
+            }
+            all.push(checked);
+        }
+        if name == "jwt-auth" {
+            before = embedded.source.json().ok().and_then(|own| chain::JwtAuth::read(&own, line));
         }
     }
     if all.is_empty() {

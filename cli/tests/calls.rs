@@ -129,6 +129,17 @@ fn configurations_inside_a_document_of_envoy_are_checked_where_they_stand() {
     assert_eq!((all.len(), &all[0]["line"], &all[0]["path"]), (1, &json!(at), &json!("routes[1].class")));
     assert_eq!(run(&["check", "jwt-auth", file.to_str().unwrap()]).status.code(), Some(0));
     assert_eq!(run(&["check", "llm-fanout", file.to_str().unwrap()]).status.code(), Some(2));
+    // Each by itself is good, and together they would let nothing through.
+    let name = "\"jwt_auth\": \"main\"";
+    assert!(good.contains(name));
+    fs::write(&file, good.replace(name, "\"jwt_auth\": \"other\"")).unwrap();
+    let output = run(&["check", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stdout).contains("no issuer called `other`; there is: main"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]

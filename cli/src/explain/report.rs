@@ -82,7 +82,7 @@ impl<'e> Report<'e> {
             }
         }
         for issuer in self.missing {
-            part("keys", &format!("none for `{issuer}`: give its set with `--jwks {issuer}=FILE`"));
+            part("keys", &format!("none for `{issuer}`: give them with `--jwks {issuer}=FILE|URL`"));
         }
     }
 

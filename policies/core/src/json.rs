@@ -259,6 +259,7 @@ impl<'a> Value<'a> {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "whether it is borrowed is what is asked")]
 fn text_bytes(text: &Cow<'_, str>) -> usize {
     const ALLOCATION: usize = 16;
     match text {

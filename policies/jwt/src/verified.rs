@@ -95,7 +95,9 @@ pub(crate) struct Known {
 #[derive(Debug)]
 struct Text {
     bytes: Box<[u8]>,
+    /// Where the token ends.
     token: usize,
+    /// Where the header ends.
     header: usize,
 }
 
