@@ -62,10 +62,10 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "RS256,ES256,EdDSA,HS256")]
     algorithms: Vec<String>,
     /// How many issuers the filters know; tokens are from the last one
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["tenants", "guard", "prices", "arithmetic"])]
     issuers: usize,
     /// How many roles are in each token; a hundred make it 3 KB longer
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["tenants", "guard", "prices", "arithmetic"])]
     roles: usize,
     /// Only these contenders beside the baseline and `jwt_authn`, by name
     #[arg(long, value_delimiter = ',')]
@@ -105,7 +105,7 @@ fn main() -> Result<()> {
         options.requests = options.requests.min(300);
     }
     ensure!(options.rounds > 0 && options.requests > 0, "there must be a round and a request");
-    ensure!(options.issuers > 0, "there must be an issuer");
+    ensure!(options.issuers > 0 && options.tenants != Some(0), "there must be an issuer and a tenant");
     let load = Load { warm_up: WARM_UP, rounds: options.rounds, requests: options.requests };
     let binary = envoy::binary()?;
     let folder = tempfile::tempdir()?;

@@ -5,6 +5,7 @@ mod chain;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use chain::JwtAuth;
 use clap::Args;
 use portcullis_host::{Engine, HostError, LogLevel, Module, Plugin, Process, Worker};
 use serde_json::{Value, json};
@@ -105,22 +106,24 @@ fn checked(
         let Some(plugin) = plugin else {
             bail!("`{}` is no document of a proxy; name the plugin that it is for", file.display())
         };
-        return Ok((vec![one(plugin, source, None)?], false));
+        return Ok((vec![one(plugin, source, &source.json()?, None)?], false));
     };
     let mut all = Vec::new();
     // Filters stand in the order in which requests come to them.
-    let mut before = None;
+    let mut before: Option<JwtAuth> = None;
     for embedded in found {
-        let (name, line) = (embedded.plugin.name, embedded.line);
+        let (name, line, source) = (embedded.plugin.name, embedded.line, embedded.source);
+        let configuration = source.json();
+        if name == "jwt-auth" {
+            before = configuration.as_ref().ok().and_then(|own| JwtAuth::read(own, line));
+        }
         if plugin.is_none_or(|plugin| plugin.name == name) {
-            let mut checked = one(embedded.plugin, &embedded.source, Some(line))?;
-            if let ("tenant-guard", Some(jwt_auth)) = (name, &before) {
-                checked.warnings.extend(chain::JwtAuth::warnings(jwt_auth, &embedded.source.json()?));
+            let configuration = configuration?;
+            let mut checked = one(embedded.plugin, &source, &configuration, Some(line))?;
+            if name == "tenant-guard" {
+                checked.warnings.extend(before.iter().flat_map(|before| before.warnings(&configuration)));
             }
             all.push(checked);
-        }
-        if name == "jwt-auth" {
-            before = embedded.source.json().ok().and_then(|own| chain::JwtAuth::read(&own, line));
         }
     }
     if all.is_empty() {
@@ -130,8 +133,14 @@ fn checked(
     Ok((all, true))
 }
 
-fn one(plugin: portcullis_modules::Module, source: &Source, line: Option<usize>) -> anyhow::Result<Checked> {
-    let (refusal, warnings) = configure(plugin.name, plugin.wasm, &source.json()?)?;
+/// The `configuration` of `plugin` that stands in `source`.
+fn one(
+    plugin: portcullis_modules::Module,
+    source: &Source,
+    configuration: &[u8],
+    line: Option<usize>,
+) -> anyhow::Result<Checked> {
+    let (refusal, warnings) = configure(plugin.name, plugin.wasm, configuration)?;
     let refused = refusal.map(|reason| source.refused(&reason));
     Ok(Checked { plugin: plugin.name, line, refused, warnings })
 }

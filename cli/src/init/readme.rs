@@ -27,11 +27,8 @@ pub(super) fn render(plan: &Plan) -> String {
                 .to_owned()
         }
     };
-    let given = match &plan.keys {
-        Keys::Inline(_) => String::new(),
-        Keys::Remote(address) => format!("--jwks main={} ", address.as_str()),
-        Keys::Discovery(_) => "--jwks main=<the issuer's jwks_uri> ".to_owned(),
-    };
+    // Not the address itself: the issuer chose it, and this is pasted into a shell.
+    let given = if matches!(plan.keys, Keys::Inline(_)) { "" } else { "--jwks main=URL " };
     let tenants = match plan.tenants {
         Tenants::None => String::new(),
         _ => {

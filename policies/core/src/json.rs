@@ -259,8 +259,10 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Bytes of `text` on the heap: none where it is borrowed; what an allocator adds is rounded up.
+#[must_use]
 #[expect(clippy::ptr_arg, reason = "whether it is borrowed is what is asked")]
-fn text_bytes(text: &Cow<'_, str>) -> usize {
+pub fn text_bytes(text: &Cow<'_, str>) -> usize {
     const ALLOCATION: usize = 16;
     match text {
         Cow::Borrowed(_) => 0,

@@ -218,8 +218,7 @@ impl<'h> RawHeader<'h> {
     /// Bytes of the texts that are not borrowed.
     pub(crate) fn heap_bytes(&self) -> usize {
         let texts = [Some(&self.alg), self.kid.as_ref(), self.typ.as_ref(), self.cty.as_ref()];
-        let owned = |text: &Cow<'_, str>| if let Cow::Owned(text) = text { text.capacity() } else { 0 };
-        texts.into_iter().flatten().map(owned).fold(0, usize::saturating_add)
+        texts.into_iter().flatten().map(json::text_bytes).fold(0, usize::saturating_add)
     }
 
     /// Refuses what changes the meaning of the token in ways that nothing here understands.

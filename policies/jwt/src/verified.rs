@@ -66,7 +66,6 @@ pub(crate) trait Memory {
 }
 
 /// What a memory answers about a token.
-#[derive(Debug)]
 pub(crate) struct Recalled {
     /// Where the token is, or would be.
     hash: u64,
@@ -82,18 +81,16 @@ impl Recalled {
     }
 }
 
-/// A verified token, what it says, a function of its bytes alone, and who signed it.
-#[derive(Debug)]
+/// A verified token, what it says, a function of its bytes alone, and who signed it. Not to be printed.
 pub(crate) struct Known {
     /// Of the key that verified it (RFC 7638).
     pub(crate) thumbprint: [u8; 32],
-    said: Saying,
+    read: Read,
 }
 
 /// A token as it came, and its first two segments decoded: one after the other, because a request
 /// that looks at one looks at all, and what lies together is together in the processor's caches.
-#[derive(Debug)]
-struct Text {
+struct Copied {
     bytes: Box<[u8]>,
     /// Where the token ends.
     token: usize,
@@ -102,21 +99,18 @@ struct Text {
 }
 
 /// What a token says.
-#[derive(Debug)]
-struct Said<'t> {
+struct Content<'t> {
     header: RawHeader<'t>,
     claims: Claims<'t>,
 }
 
 self_cell! {
-    /// A text and what it says, which borrows from it.
-    struct Saying {
-        owner: Text,
+    /// A token and what it says, which borrows from it.
+    struct Read {
+        owner: Copied,
         #[covariant]
-        dependent: Said,
+        dependent: Content,
     }
-
-    impl {Debug}
 }
 
 /// Hashes of tokens that were verified once. Each has one place, which the next one with that place
@@ -263,7 +257,7 @@ impl Kept {
 
 impl Generation {
     fn get(&self, hash: u64, token: &[u8]) -> Option<&Rc<Known>> {
-        self.entries.get(&hash).filter(|known| equal(known.text().token(), token))
+        self.entries.get(&hash).filter(|known| equal(known.copied().token(), token))
     }
 
     fn remove(&mut self, hash: u64) -> Option<Rc<Known>> {
@@ -273,7 +267,7 @@ impl Generation {
     }
 }
 
-impl Text {
+impl Copied {
     fn token(&self) -> &[u8] {
         self.bytes.get(..self.token).unwrap_or_default()
     }
@@ -296,38 +290,39 @@ impl Known {
         header: &[u8],
         payload: &[u8],
     ) -> Result<Self, Denial> {
-        let text = Text {
+        let copied = Copied {
             bytes: [token, header, payload].concat().into_boxed_slice(),
             token: token.len(),
             header: token.len().saturating_add(header.len()),
         };
-        let said = Saying::try_new(text, |text| {
-            let header = RawHeader::parse(text.header())?;
-            Ok(Said { header, claims: Claims::parse(text.payload())?.shrunk() })
+        let read = Read::try_new(copied, |copied| {
+            let header = RawHeader::parse(copied.header())?;
+            Ok(Content { header, claims: Claims::parse(copied.payload())?.shrunk() })
         })?;
-        Ok(Self { thumbprint, said })
+        Ok(Self { thumbprint, read })
     }
 
-    fn text(&self) -> &Text {
-        self.said.borrow_owner()
+    fn copied(&self) -> &Copied {
+        self.read.borrow_owner()
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        self.text().payload()
+        self.copied().payload()
     }
 
     pub(crate) fn header(&self) -> &RawHeader<'_> {
-        &self.said.borrow_dependent().header
+        &self.read.borrow_dependent().header
     }
 
     pub(crate) fn claims(&self) -> &Claims<'_> {
-        &self.said.borrow_dependent().claims
+        &self.read.borrow_dependent().claims
     }
 
     fn bytes(&self) -> usize {
         let parsed = self.claims().all().heap_bytes().saturating_add(self.header().heap_bytes());
-        let own = size_of::<Self>().saturating_add(size_of::<Text>()).saturating_add(size_of::<Said<'_>>());
-        own.saturating_add(parsed).saturating_add(self.text().bytes.len()).saturating_add(OVERHEAD)
+        let own =
+            size_of::<Self>().saturating_add(size_of::<Copied>()).saturating_add(size_of::<Content<'_>>());
+        own.saturating_add(parsed).saturating_add(self.copied().bytes.len()).saturating_add(OVERHEAD)
     }
 }
 
